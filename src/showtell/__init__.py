@@ -1,0 +1,74 @@
+"""Show a picture, tell what is in it."""
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from showtell.captioner import Caption, Captioner, Failure, load
+    from showtell.decoding.options import DecodeOptions
+    from showtell.errors import (
+        BundleError,
+        CheckpointError,
+        DataError,
+        EncoderError,
+        ExportError,
+        FeatureError,
+        ImageError,
+        MissingExtraError,
+        RecipeError,
+        ShowtellError,
+        VocabularyError,
+    )
+
+# Public names and the modules that hold them. They load on first use, so that `--help` needs neither numpy nor
+# ONNX Runtime.
+_PUBLIC = {
+    "Caption": "captioner",
+    "Captioner": "captioner",
+    "Failure": "captioner",
+    "load": "captioner",
+    "DecodeOptions": "decoding.options",
+} | dict.fromkeys(
+    (
+        "BundleError",
+        "CheckpointError",
+        "DataError",
+        "EncoderError",
+        "ExportError",
+        "FeatureError",
+        "ImageError",
+        "MissingExtraError",
+        "RecipeError",
+        "ShowtellError",
+        "VocabularyError",
+    ),
+    "errors",
+)
+
+__all__ = [
+    "BundleError",
+    "Caption",
+    "Captioner",
+    "CheckpointError",
+    "DataError",
+    "DecodeOptions",
+    "EncoderError",
+    "ExportError",
+    "Failure",
+    "FeatureError",
+    "ImageError",
+    "MissingExtraError",
+    "RecipeError",
+    "ShowtellError",
+    "VocabularyError",
+    "load",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'showtell' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"showtell.{_PUBLIC[name]}"), name)

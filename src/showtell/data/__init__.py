@@ -1,0 +1,1 @@
+"""Data sets: readers of the usual formats, splits, checks, generated shapes."""

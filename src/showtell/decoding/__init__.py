@@ -1,0 +1,1 @@
+"""Step protocol, beam search (greedy is width 1), sampling, constraints."""

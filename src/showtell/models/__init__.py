@@ -1,0 +1,1 @@
+"""Torch: encoders from timm, one file per decoder architecture."""

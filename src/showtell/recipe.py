@@ -1,0 +1,232 @@
+"""A recipe: everything in which one captioner differs from another, as data. TOML in, frozen dataclasses out."""
+
+import dataclasses
+import difflib
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any, get_args, get_origin, get_type_hints
+
+from showtell.decoding.options import DecodeOptions
+from showtell.errors import RecipeError
+from showtell.vocabulary import TOKENIZERS
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderOptions:
+    """Which picture network, how its output is taken, and whether it learns too."""
+
+    name: str  # timm's name
+    pretrained: bool = True  # weights from timm, unless a file is given; false starts from random weights
+    output: str = "grid"  # grid: one region per place; pooled: the whole picture is one region
+    layer: str = ""  # take this layer's output (its dotted name in the network) instead of the last
+    arguments: dict[str, Any] = field(default_factory=dict)  # further arguments of timm.create_model
+    size: int = 0  # side in pixels; 0 is the encoder's own
+    fit: str = ""  # squash, crop or pad; empty is the encoder's own
+    train: bool = False  # learn along with the decoder, from pixels
+    learning_rate: float = 0.1  # of the encoder, as a share of training.learning_rate
+    frozen_norms: bool = True  # keep batch norms at their statistics while the encoder learns
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttendOptions:
+    """Show, Attend and Tell (Xu et al. 2015): additive attention over a grid, an LSTM or GRU tells the words."""
+
+    architecture: str = "attend"
+    cell: str = "lstm"  # lstm or gru
+    projection: int = 512  # regions are mapped to this size, normalised as `projection_norm` says; 0 leaves them
+    projection_activation: str = "relu"  # relu or none
+    embedding: int = 512
+    hidden: int = 512
+    attention: int = 512
+    initial_state: str = "mean"  # mean: from the mean region; zero
+    gate: bool = True  # the paper's beta: how much of the context passes
+    output: str = "deep"  # deep: words from hidden state, context and last word; hidden: from the hidden state alone
+    tie_embedding: bool = False  # one table for words read and words said (output is mapped to the embedding's size)
+    dropout: float = 0.5  # on embeddings and before the words
+    region_dropout: float = 0.0  # on the regions as they come from the encoder
+
+
+# Decoder architectures by name; a recipe's [decoder] table is read as the one it names.
+DECODERS: dict[str, type[AttendOptions]] = {"attend": AttendOptions}
+
+
+@dataclass(frozen=True, kw_only=True)
+class VocabularyOptions:
+    tokenizer: str = "words"
+    min_count: int = 5  # rarer words become <unk>
+    max_size: int = 0  # most frequent words kept; 0 keeps all
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingOptions:
+    """One training run. A step is one batch of pictures with their captions."""
+
+    epochs: int = 20
+    batch: int = 32  # pictures
+    captions_per_picture: int = 5  # drawn anew each epoch where a picture has more; 0 takes all
+    max_words: int = 20  # longer captions are cut, and counted
+    optimizer: str = "adamw"  # adam, adamw or rmsprop
+    learning_rate: float = 4e-4  # the highest of the schedule
+    weight_decay: float = 0.0
+    schedule: str = "cosine"  # cosine (to 1 % at the last epoch) or constant
+    warmup_epochs: float = 0.0
+    clip_norm: float = 5.0  # gradients are scaled to this norm at most; 0 leaves them
+    label_smoothing: float = 0.0
+    patience: int = 5  # epochs without a better validation CIDEr before training stops; 0 never stops
+    validate_every: int = 1  # epochs
+    validation_pictures: int = 0  # this many validation pictures, the first by id; 0 takes all
+    checkpoint_seconds: float = 30.0
+    amp: str = "auto"  # auto, off, bf16: bf16 where the device gains from it
+    workers: int = 2  # processes that decode pictures
+    seed: int = 1
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch", "max_words", "validate_every"):
+            if getattr(self, name) < 1:
+                raise RecipeError(f"training.{name} is {getattr(self, name)}, expected 1 or more")
+        if not self.learning_rate > 0:
+            raise RecipeError(f"training.learning_rate is {self.learning_rate}, expected more than 0")
+        if not 0 <= self.label_smoothing < 1:
+            raise RecipeError(f"training.label_smoothing is {self.label_smoothing}, expected 0 or more and less than 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """A captioner as data; `read_recipe` makes one from TOML."""
+
+    name: str
+    summary: str
+    paper: str = ""
+    encoder: EncoderOptions
+    decoder: AttendOptions
+    vocabulary: VocabularyOptions = VocabularyOptions()
+    training: TrainingOptions = TrainingOptions()
+    decoding: DecodeOptions = DecodeOptions()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, as TOML or JSON hold them."""
+        return dataclasses.asdict(self)
+
+
+# Where a key takes one of a few words: any other is refused when the recipe is read, not an hour into training.
+CHOICES = {
+    "encoder.output": ("grid", "pooled"),
+    "encoder.fit": ("", "squash", "crop", "pad"),
+    "decoder.cell": ("lstm", "gru"),
+    "decoder.projection_activation": ("relu", "none"),
+    "decoder.initial_state": ("mean", "zero"),
+    "decoder.output": ("deep", "hidden"),
+    "vocabulary.tokenizer": tuple(TOKENIZERS),
+    "training.optimizer": ("adam", "adamw", "rmsprop"),
+    "training.schedule": ("cosine", "constant"),
+    "training.amp": ("auto", "off", "bf16"),
+}
+
+
+def recipe_names() -> list[str]:
+    """Names of the recipes that ship inside the package."""
+    return sorted(f.name.removesuffix(".toml") for f in _recipes().iterdir() if f.name.endswith(".toml"))
+
+
+def read_recipe(name: str, settings: Iterable[str] = ()) -> Recipe:
+    """Read a recipe by its name in the package or by the path of a TOML file, changed by `key=value` settings.
+
+    Values of settings are TOML ("training.batch=64", "decoder.cell=gru"); text needs no quotes.
+    Raises `RecipeError` naming the key, and the known keys, where one is unknown or a value is of another type.
+    """
+    if name.endswith(".toml") or Path(name).is_file():
+        try:
+            text = Path(name).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise RecipeError(f"{name}: cannot be read ({error}); give a recipe's name or a TOML file") from error
+    elif name in recipe_names():
+        text = (_recipes() / f"{name}.toml").read_text(encoding="utf-8")
+    else:
+        raise RecipeError(f"no recipe {name!r}{_suggest(name, recipe_names())}; known are {', '.join(recipe_names())}")
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeError(f"{name}: not valid TOML ({error})") from error
+    return recipe_from_dict(table, settings, where=name)
+
+
+def recipe_from_dict(table: Mapping[str, Any], settings: Iterable[str] = (), *, where: str = "recipe") -> Recipe:
+    """Build a recipe from nested tables, as `Recipe.to_dict` gives them."""
+    table = {key: dict(value) if isinstance(value, Mapping) else value for key, value in table.items()}
+    for setting in settings:
+        _apply(table, setting)
+    recipe: Recipe = _build(Recipe, table, where, "")
+    return recipe
+
+
+def _recipes() -> Any:
+    return resources.files("showtell") / "recipes"
+
+
+def _apply(table: dict[str, Any], setting: str) -> None:
+    key, equals, text = setting.partition("=")
+    if not equals or not key.strip():
+        raise RecipeError(f"--set {setting!r}: expected key=value, such as training.batch=64")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text.strip()
+    *parents, last = key.strip().split(".")
+    for parent in parents:
+        table = table.setdefault(parent, {})
+        if not isinstance(table, dict):
+            raise RecipeError(f"--set {setting!r}: {parent!r} is no table")
+    table[last] = value
+
+
+def _build(kind: Any, table: Any, where: str, prefix: str) -> Any:
+    if not isinstance(table, Mapping):
+        raise RecipeError(f"{where}: {prefix.rstrip('.')} is {table!r}, expected a table of keys")
+    if prefix == "decoder.":
+        architecture = table.get("architecture", "attend")
+        if architecture not in DECODERS:
+            raise RecipeError(f"{where}: decoder.architecture is {architecture!r}, known are {', '.join(DECODERS)}")
+        kind = DECODERS[architecture]
+    fields = {f.name: f for f in dataclasses.fields(kind)}
+    hints = get_type_hints(kind)
+    values: dict[str, Any] = {}
+    for key, value in table.items():
+        if key not in fields:
+            raise RecipeError(
+                f"{where}: unknown key {prefix + key!r}{_suggest(key, fields)}; known are {', '.join(fields)}"
+            )
+        if dataclasses.is_dataclass(hints[key]):
+            values[key] = _build(hints[key], value, where, f"{prefix}{key}.")
+        else:
+            values[key] = _check(value, hints[key], where, prefix + key)
+    missing = [
+        prefix + name
+        for name, f in fields.items()
+        if name not in values and f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
+    ]
+    if missing:
+        raise RecipeError(f"{where}: {missing[0]!r} is missing; it has no default")
+    return kind(**values)
+
+
+def _check(value: Any, hint: Any, where: str, key: str) -> Any:
+    base = get_origin(hint) or hint
+    if base is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if base is str and isinstance(value, int | float) and not isinstance(value, bool):
+        value = str(value)
+    if not isinstance(value, base) or (base is int and isinstance(value, bool)):
+        expected = f"{base.__name__}{list(get_args(hint)) or ''}"
+        raise RecipeError(f"{where}: {key} is {value!r}, expected {expected}")
+    if key in CHOICES and value not in CHOICES[key]:
+        known = ", ".join(choice or "empty" for choice in CHOICES[key])
+        raise RecipeError(f"{where}: {key} is {value!r}{_suggest(value, CHOICES[key])}, known are {known}")
+    return value
+
+
+def _suggest(word: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(word, [k for k in known if k], n=1)
+    return f" (did you mean {close[0]!r}?)" if close else ""

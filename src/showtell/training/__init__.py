@@ -1,0 +1,1 @@
+"""Torch: feature store, loop, losses, checkpoints, validation."""
