@@ -1,0 +1,280 @@
+"""Photos -> captions, batched: reading runs ahead of the encoder, the encoder's output is decoded, results keep order.
+
+B pictures, S side of a picture, R regions, D region size, T words of a caption, h and w rows and columns of regions.
+"""
+
+import dataclasses
+import hashlib
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from showtell.bundle import EMBEDDED, MANIFEST, Manifest, read_bundle
+from showtell.decoding.options import DecodeOptions
+from showtell.errors import BundleError, ImageError, RecipeError, ShowtellError
+from showtell.images import ImageOptions, Source, read_pixels
+from showtell.sources import source_name
+from showtell.threads import default_threads
+from showtell.vocabulary import Vocabulary, join_words
+
+RECIPE = "recipe.json"  # what a run folder holds and a bundle does not
+BATCH = 16  # pictures per encoder call
+
+
+@dataclass(frozen=True)
+class Caption:
+    """What a picture shows, in words."""
+
+    source: str  # the picture's path, address or name, exactly as given
+    text: str  # words joined as people write them
+    tokens: tuple[str, ...]  # the words apart
+    log_probability: float  # natural logarithm, of the whole sentence with its end
+    score: float  # what captions of one picture are ranked by: log-probability / words ** length_penalty
+    attention: NDArray[np.float32] | None = field(default=None, compare=False, repr=False)  # (T, h, w) on request
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A source that gave no caption."""
+
+    source: str  # as `Caption.source`
+    error: ShowtellError
+
+
+class Backend(Protocol):
+    """A model family behind a `Captioner`: pictures and options in, captions out, in two halves.
+
+    What passes between the halves is the family's own; requests with different options can share an `encode`.
+    """
+
+    images: ImageOptions  # how it wants its pictures
+    decoding: DecodeOptions  # its defaults
+
+    def encode(self, pixels: NDArray[np.uint8]) -> Any:
+        """Pixels (B, S, S, 3), 0..255 -> whatever `decode` takes for B pictures."""
+        ...
+
+    def decode(
+        self, regions: Any, options: DecodeOptions, *, picture_keys: Sequence[int], attention: bool
+    ) -> list[list[Caption]]:
+        """The captions of each picture, best first, their `source` empty."""
+        ...
+
+
+class BundleBackend:
+    """Encoder, decoder and vocabulary of one bundle, run by ONNX Runtime."""
+
+    def __init__(self, path: str | os.PathLike[str], *, threads: int | None = None) -> None:
+        """Raises `BundleError` where the bundle is damaged or unsafe."""
+        from showtell.runtime import OnnxModel
+
+        bundle = read_bundle(path)
+        self.manifest: Manifest = bundle.manifest
+        self.vocabulary: Vocabulary = bundle.vocabulary
+        self.images, self.decoding = bundle.manifest.images, bundle.manifest.decoding
+        self._grid = bundle.manifest.regions.grid
+        self._model = OnnxModel(bundle, threads=threads)
+
+    def encode(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Pixels (B, S, S, 3), 0..255 -> regions (B, R, D)."""
+        return self._model.encode(pixels)
+
+    def decode(
+        self,
+        regions: NDArray[np.float32],
+        options: DecodeOptions,
+        *,
+        picture_keys: Sequence[int],
+        attention: bool = False,
+    ) -> list[list[Caption]]:
+        """Regions (B, R, D) -> the captions of each picture, best first."""
+        wanted = attention and self._grid is not None
+        ranked = self._model.decode(regions, options, picture_keys=picture_keys, with_attention=wanted)
+        return [[self._caption(hypothesis) for hypothesis in hypotheses] for hypotheses in ranked]
+
+    def _caption(self, hypothesis: Any) -> Caption:
+        words = tuple(self.vocabulary.decode(hypothesis.tokens))
+        grid = None
+        if hypothesis.attention is not None and self._grid is not None:
+            grid = hypothesis.attention[: len(words)].reshape(len(words), *self._grid)  # (T, R) -> (T, h, w)
+        return Caption("", join_words(words), words, hypothesis.log_probability, hypothesis.score, grid)
+
+
+class Captioner:
+    """Describes pictures. Make one with `Captioner.load` and keep it: loading costs more than a caption."""
+
+    def __init__(self, backend: Backend, *, threads: int | None = None) -> None:
+        """`threads` read and prepare pictures ahead of the encoder; None is all cores up to four."""
+        self.backend = backend
+        self._threads = threads
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str] | None = None, *, threads: int | None = None) -> "Captioner":
+        """Load a bundle, or the folder of a training run, or with None the embedded model `pocket`.
+
+        A run is exported to a bundle first, which needs the training extra. `threads` limits both those of ONNX Runtime
+        and those that read pictures; None is all cores up to four. Raises `BundleError` where there is neither a bundle
+        nor a run or it is damaged, `MissingExtraError` where a run is given and PyTorch is missing.
+        """
+        return cls(BundleBackend(_find_bundle(path), threads=threads), threads=threads)
+
+    @property
+    def images(self) -> ImageOptions:
+        """How pictures are prepared."""
+        return self.backend.images
+
+    @property
+    def decoding(self) -> DecodeOptions:
+        """The options that hold where a call names none."""
+        return self.backend.decoding
+
+    def encode(self, pixels: NDArray[np.uint8]) -> Any:
+        """Prepared pixels (B, S, S, 3) uint8, 0..255 -> regions (B, R, D) float32.
+
+        `images.read_pixels(source, captioner.images)` prepares one picture.
+        """
+        expected = (self.images.size, self.images.size, 3)
+        if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[1:] != expected:
+            raise ImageError(
+                f"pixels are {pixels.dtype} {pixels.shape}, expected uint8 (B, {', '.join(map(str, expected))}); "
+                "prepare them with showtell.images.read_pixels"
+            )
+        return self.backend.encode(pixels)
+
+    def decode(
+        self,
+        regions: Any,
+        options: DecodeOptions | None = None,
+        *,
+        picture_keys: Sequence[int] | None = None,
+        attention: bool = False,
+        **overrides: Any,
+    ) -> list[list[Caption]]:
+        """What `encode` gave -> the captions of each picture, best first; their `source` is empty.
+
+        `picture_keys` are B whole numbers from which sampling draws its noise: the same key, the same caption, whoever
+        shares the batch. `picture_key` makes one from the pixels; None numbers the pictures.
+        """
+        keys = range(len(regions)) if picture_keys is None else picture_keys
+        options = self._options(options, overrides)
+        return self.backend.decode(regions, options, picture_keys=list(keys), attention=attention)
+
+    def caption(
+        self, source: Source, options: DecodeOptions | None = None, *, attention: bool = False, **overrides: Any
+    ) -> Caption:
+        """The best caption of one picture: a path, http(s) address, bytes, PIL picture or uint8 array (H, W[, 3 | 4]).
+
+        `overrides` change single options: `caption("a.jpg", beam_width=5)`. `stream([source], num_captions=3)` gives
+        more than the best. Raises `ImageError` where the source gives no picture, `RecipeError` on an unknown option.
+        """
+        pixels = read_pixels(source, self.images)[None]  # (1, S, S, 3)
+        best = self.decode(
+            self.encode(pixels), options, picture_keys=[picture_key(pixels[0])], attention=attention, **overrides
+        )[0][0]
+        return dataclasses.replace(best, source=source_name(source))
+
+    def stream(
+        self,
+        sources: Iterable[Source | Failure],
+        options: DecodeOptions | None = None,
+        *,
+        batch: int = BATCH,
+        attention: bool = False,
+        **overrides: Any,
+    ) -> Iterator[Caption | Failure]:
+        """Captions of many pictures, in order; a source that gives none is a `Failure` in its place and ends nothing.
+
+        With `num_captions=N` each picture gives N captions in a row, best first. Sources may be endless: they are taken
+        a few ahead of the encoder, and no more than two batches of pictures are held. A `Failure` among the sources is
+        passed on. Raises `RecipeError` on an unknown option, at once and not at the first caption.
+        """
+        if batch < 1:
+            raise RecipeError(f"batch is {batch}, expected 1 or more pictures")
+        return self._stream(sources, self._options(options, overrides), batch, attention)
+
+    def _stream(
+        self, sources: Iterable[Source | Failure], options: DecodeOptions, batch: int, attention: bool
+    ) -> Iterator[Caption | Failure]:
+        with ThreadPoolExecutor(self._threads or default_threads(), "showtell-read") as pool:
+            read = _ahead(pool, self._read, sources, batch)
+            while group := list(islice(read, batch)):
+                pictures = [pixels for _, pixels in group if not isinstance(pixels, Failure)]
+                captions = iter(self._describe(pictures, options, attention) if pictures else [])
+                for name, pixels in group:
+                    if isinstance(pixels, Failure):
+                        yield pixels
+                    else:
+                        yield from (dataclasses.replace(caption, source=name) for caption in next(captions))
+
+    def _describe(
+        self, pictures: list[NDArray[np.uint8]], options: DecodeOptions, attention: bool
+    ) -> list[list[Caption]]:
+        keys = [picture_key(pixels) for pixels in pictures]
+        return self.decode(self.encode(np.stack(pictures)), options, picture_keys=keys, attention=attention)
+
+    def _read(self, source: Source | Failure) -> tuple[str, NDArray[np.uint8] | Failure]:
+        if isinstance(source, Failure):
+            return source.source, source
+        name = source_name(source)
+        try:
+            return name, read_pixels(source, self.images)
+        except ShowtellError as error:
+            return name, Failure(name, error)
+
+    def _options(self, options: DecodeOptions | None, overrides: dict[str, Any]) -> DecodeOptions:
+        known = [f.name for f in dataclasses.fields(DecodeOptions)]
+        if unknown := [name for name in overrides if name not in known]:
+            raise RecipeError(f"unknown option {unknown[0]!r}; known are {', '.join(known)}")
+        return dataclasses.replace(options or self.decoding, **overrides)
+
+
+def load(path: str | os.PathLike[str] | None = None, *, threads: int | None = None) -> Captioner:
+    """The same as `Captioner.load`."""
+    return Captioner.load(path, threads=threads)
+
+
+def picture_key(pixels: NDArray[np.uint8]) -> int:
+    """A number from 0 to 2 ** 63 - 1 that prepared pixels (S, S, 3) always give, on every machine."""
+    digest = hashlib.blake2b(np.ascontiguousarray(pixels).data, digest_size=8).digest()
+    return int.from_bytes(digest, "little") >> 1
+
+
+def _find_bundle(path: str | os.PathLike[str] | None) -> Path:
+    if path is None:
+        if not (EMBEDDED / MANIFEST).is_file():
+            raise BundleError(
+                f"{EMBEDDED}: no embedded model in this installation; name one with --model, or install again"
+            )
+        return EMBEDDED
+    path = Path(path)
+    if not path.is_dir():
+        found = "a file" if path.exists() else "no such folder"
+        raise BundleError(f"{path}: {found}, expected the folder of a bundle or of a training run")
+    if not (path / MANIFEST).is_file() and (path / RECIPE).is_file():
+        from showtell.export.bundle import bundle_of_run
+
+        return Path(bundle_of_run(path))
+    return path
+
+
+def _ahead(pool: ThreadPoolExecutor, function: Any, items: Iterable[Any], ahead: int) -> Iterator[Any]:
+    """`map` in order, `ahead` items in work or waiting beyond the one that is asked for; no more are ever taken."""
+    waiting: deque[Future[Any]] = deque()
+    rest = iter(items)
+    try:
+        waiting.extend(pool.submit(function, item) for item in islice(rest, ahead))
+        while waiting:
+            done = waiting.popleft()
+            waiting.extend(pool.submit(function, item) for item in islice(rest, 1))
+            yield done.result()
+    finally:
+        for future in waiting:
+            future.cancel()

@@ -1,0 +1,48 @@
+"""Options that several commands share."""
+
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from showtell.errors import MissingExtraError
+
+if TYPE_CHECKING:
+    from showtell.training.prepare import Request
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+_FILE = click.Path(path_type=Path, dir_okay=False)
+
+
+def data_options(command: Command) -> Command:
+    """The options that `request_of` turns into a `Request`."""
+    for option in reversed(
+        (
+            click.option("--data", required=True, type=click.Path(path_type=Path), help="Folder of the data set."),
+            click.option("--format", default="auto", help="Format of the data set, if it is not recognised."),
+            click.option("--splits", type=_FILE, help="Split file of `showtell data split`."),
+            click.option("--encoder-weights", type=_FILE, help="Encoder weights (.safetensors) instead of timm's."),
+            click.option("--encoder-config", type=_FILE, help="Their preparation (.json), if their metadata lack it."),
+            click.option("--features", type=click.Path(path_type=Path), help="Folder of the feature store."),
+            click.option(
+                "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True
+            ),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+def request_of(data: dict[str, Any]) -> "Request":
+    from showtell.training.prepare import Request
+
+    return Request(**data)
+
+
+def need_training(name: str) -> None:
+    """Raise `MissingExtraError` where the training extra is not installed."""
+    if any(find_spec(module) is None for module in ("torch", "timm", "safetensors")):
+        raise MissingExtraError(f"`showtell {name}` needs PyTorch and timm: pip install 'showtell[train]'")

@@ -1,0 +1,40 @@
+"""`showtell train`: a captioner from a folder of captioned pictures."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from showtell.cli.options import data_options, need_training, request_of
+
+
+@click.command()
+@click.option("--recipe", "recipe_name", metavar="NAME|FILE", help="A recipe of `showtell recipes`, or a TOML file.")
+@data_options
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder of the run.")
+@click.option("--resume", is_flag=True, help="Go on with the run in --out, or begin it where there is none.")
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change a key of the recipe.")
+@click.option("--threads", type=click.IntRange(0), default=0, help="Processor threads; 0 leaves the choice to torch.")
+def command(
+    recipe_name: str | None, out: Path, resume: bool, settings: tuple[str, ...], threads: int, **data: Any
+) -> int:
+    """Train a captioner. Fills the feature store first, then trains; both go on where they were stopped."""
+    if recipe_name is None and not resume:
+        raise click.UsageError("name a recipe with --recipe (see `showtell recipes`), or go on with --resume")
+    from showtell.recipe import read_recipe
+
+    recipe = read_recipe(recipe_name, settings) if recipe_name else None
+    need_training("train")
+    from showtell.training.prepare import prepare, torch_threads
+    from showtell.training.report import Reporter
+
+    torch_threads(threads)
+    trainer = prepare(
+        request_of(data), out, recipe=recipe, settings=settings, resume=resume, say=lambda line: click.echo(line, err=True)
+    )
+    with Reporter(trainer, click.echo) as reporter:
+        trainer.on_epoch = reporter.epoch
+        reporter.begin()
+        finished = trainer.train()
+        reporter.end(finished)
+    return 0 if finished else 130

@@ -1,0 +1,228 @@
+"""Checkpoint -> bundle, and the proof that the bundle says what the checkpoint says."""
+
+import json
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from showtell.bundle import MANIFEST, Manifest, RegionGeometry, read_bundle, write_bundle
+from showtell.data.readers import read_dataset
+from showtell.decoding.search import generate
+from showtell.errors import DataError, ExportError, ImageError
+from showtell.export.card import write_card
+from showtell.export.graphs import compress, encoder_graph, start_graph, step_graph
+from showtell.images import open_picture, to_pixels
+from showtell.metrics.cider import cider_d
+from showtell.models.captioner import CaptionModel
+from showtell.models.encoder import Encoder
+from showtell.runtime import OnnxModel
+from showtell.training.arrays import TorchArrays
+from showtell.training.checkpoint import best_checkpoint, read_state
+from showtell.training.run import Run, load_best, open_run
+from showtell.training.validation import TorchDecoder
+from showtell.vocabulary import START, TOKENIZERS
+
+CHECKED_PICTURES = 64  # float32: captions must be equal on all of them
+COMPARED_PICTURES = 1000  # compressed: captions and CIDEr are compared on up to this many
+LOG_PROBABILITY_TOLERANCE = 1e-3
+EQUAL_SHARE = 0.98
+CIDER_TOLERANCE = 0.5  # points of 100
+
+Pixels = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Check:
+    """What the comparison found; goes into the card and the manifest."""
+
+    pictures: int
+    source: str  # "validation pictures" or "generated noise"
+    largest_difference: float  # of a word's log-probability, float32 graphs against torch
+    equal: float  # share of captions
+    cider_difference: float = 0.0  # points, compressed against float32
+
+
+@dataclass(frozen=True, kw_only=True)
+class Labels:
+    """What the maker of a bundle says about it."""
+
+    name: str | None = None  # None takes the recipe's
+    licence: str | None = None  # one line for the manifest; None tells the encoder weights' own
+    licence_text: bytes | None = None  # becomes LICENSE.txt
+    notes: str = ""  # Markdown for the card
+    scores: Mapping[str, float] = field(default_factory=dict)
+
+
+def export_bundle(
+    run_folder: Path,
+    out: Path,
+    *,
+    weights: str = "float32",
+    data: Path | None = None,
+    labels: Labels | None = None,
+    say: Callable[[str], None] = lambda _: None,
+) -> Check:
+    """Write the bundle of a run's best checkpoint into the folder `out`.
+
+    `weights` is float32, fp16 or int8. The float32 graphs must give every word's log-probability within 1e-3 of torch
+    (teacher-forced) and the same captions on 64 validation pictures; compressed weights the same caption on 98 % of up
+    to 1,000 and CIDEr within 0.5. `data` is where the data set lies now; where its pictures are gone the check uses
+    generated noise, and says so. Raises `ExportError` where the check fails: nothing is written then.
+    """
+    labels = labels or Labels()
+    run = open_run(run_folder)
+    model, encoder, checkpoint = load_best(run)
+    graphs = {
+        "encoder.onnx": encoder_graph(encoder),
+        "start.onnx": start_graph(model.decoder, encoder),
+        "step.onnx": step_graph(model.decoder, encoder),
+    }
+    progress, _ = read_state(checkpoint)
+    entry = next((e for e in progress.history if f"{e['epoch']:05d}" == checkpoint.name.split("-")[0]), {})
+    found = {key: round(value, 4) for key, value in entry.items() if key.startswith("val ")}
+    manifest = Manifest(
+        name=labels.name or run.recipe.name,
+        images=encoder.images,
+        regions=RegionGeometry(count=encoder.region_count, size=encoder.region_size, grid=encoder.grid),
+        decoding=run.recipe.decoding,
+        scores={**found, **labels.scores},
+        weights=weights,
+        licence=labels.licence or f"encoder weights: {encoder.licence}; see card.md",
+        recipe=run.recipe.to_dict(),
+    )
+    files = {
+        "vocabulary.json": run.vocabulary.to_json().encode(),
+        **{file: graph.SerializeToString() for file, graph in graphs.items()},
+    }
+    pictures, references, source = _pictures(run, encoder, data)
+    with tempfile.TemporaryDirectory() as aside:
+        exact = OnnxModel(read_bundle(write_bundle(Path(aside) / "float32", files=files, manifest=manifest)))
+        check = _compare_with_torch(run, model, encoder, exact, pictures[:CHECKED_PICTURES], source)
+        say(f"float32 graphs: largest difference of a log-probability {check.largest_difference:.1e}, "
+            f"captions equal on {check.equal:.1%} of {check.pictures} {source}")
+        if weights != "float32":
+            files |= {file: compress(graph, weights).SerializeToString() for file, graph in graphs.items()}
+            small = OnnxModel(read_bundle(write_bundle(Path(aside) / weights, files=files, manifest=manifest)))
+            check = _compare_compressed(exact, small, pictures, references, source, check, run)
+            say(f"{weights} weights: captions equal on {check.equal:.1%} of {check.pictures} {source}, "
+                f"CIDEr differs by {check.cider_difference:.2f}")
+    files["card.md"] = write_card(run, manifest, check, entry, labels.notes).encode()
+    if labels.licence_text:
+        files["LICENSE.txt"] = labels.licence_text
+    write_bundle(out, files=files, manifest=manifest)
+    return check
+
+
+def bundle_of_run(run_folder: Path) -> Path:
+    """The float32 bundle of a run's best checkpoint, kept in RUN/bundle and made anew when the best changes."""
+    best = best_checkpoint(run_folder).name
+    folder, mark = run_folder / "bundle", run_folder / "bundle-of.json"
+    known = json.loads(mark.read_text(encoding="utf-8")) if mark.exists() and (folder / MANIFEST).exists() else None
+    if known != best:
+        export_bundle(run_folder, folder)
+        mark.write_text(json.dumps(best), encoding="utf-8")
+    return folder
+
+
+def _pictures(run: Run, encoder: Encoder, data: Path | None) -> tuple[Pixels, list[list[str]], str]:
+    """Prepared validation pictures (N, S, S, 3) with their captions; noise where there are none."""
+    wanted = set(run.data["splits"].get("val", [])[:COMPARED_PICTURES])
+    pixels, references = [], []
+    try:
+        examples = [e for e in read_dataset(data or Path(run.data["root"])).examples if e.id in wanted]
+    except DataError:
+        if data:
+            raise
+        examples = []
+    for example in examples:
+        try:
+            pixels.append(to_pixels(open_picture(example.image), encoder.images))
+            references.append(list(example.captions))
+        except ImageError:
+            continue
+    if pixels:
+        return np.stack(pixels), references, "validation pictures"
+    if data:
+        raise ExportError(f"{data}: none of the run's {len(wanted)} validation pictures is there; expected its data set")
+    side = encoder.images.size
+    noise = np.random.default_rng(0).integers(0, 256, (CHECKED_PICTURES, side, side, 3), dtype=np.uint8)
+    return noise, [], "pictures of generated noise"
+
+
+@torch.inference_mode()
+def _compare_with_torch(
+    run: Run, model: CaptionModel, encoder: Encoder, graphs: OnnxModel, pictures: Pixels, source: str
+) -> Check:
+    cpu = torch.device("cpu")
+    model, encoder = model.to(cpu).eval(), encoder.to(cpu).eval()
+    options = run.recipe.decoding
+    largest, equal = 0.0, 0
+    for start in range(0, len(pictures), 16):
+        batch = pictures[start : start + 16]
+        regions = encoder(torch.from_numpy(batch))
+        ours = generate(TorchDecoder(model.decoder, None, cpu), regions, options, TorchArrays(cpu))
+        tokens = [hypotheses[0].tokens for hypotheses in ours]
+        theirs = graphs.decode(graphs.encode(batch), options, picture_keys=range(len(batch)))
+        equal += sum(words == found[0].tokens for words, found in zip(tokens, theirs, strict=True))
+        largest = max(largest, _largest_difference(model, regions, graphs, batch, tokens))
+    check = Check(len(pictures), source, largest, equal / len(pictures))
+    if largest > LOG_PROBABILITY_TOLERANCE or equal < len(pictures):
+        raise ExportError(
+            f"{run.folder}: the graphs differ from the checkpoint: log-probabilities by up to {largest:.2g} (allowed "
+            f"{LOG_PROBABILITY_TOLERANCE}), {len(pictures) - equal} of {len(pictures)} captions; nothing was written"
+        )
+    return check
+
+
+def _largest_difference(
+    model: CaptionModel, regions: torch.Tensor, graphs: OnnxModel, batch: Pixels, tokens: Sequence[tuple[int, ...]]
+) -> float:
+    """Both are told the same words; all log-probabilities of the whole vocabulary are compared."""
+    memory, state = model.decoder.start(regions)
+    memory_there, state_there = graphs.decoder.start(graphs.encode(batch))
+    words = np.full((len(batch), 1 + max(map(len, tokens))), START, np.int64)
+    for row, spoken in zip(words, tokens, strict=True):
+        row[1 : 1 + len(spoken)] = spoken
+    largest = 0.0
+    for t in range(words.shape[1]):
+        spoken = np.ascontiguousarray(words[:, t : t + 1])
+        log_probs, state, _ = model.decoder.step(torch.from_numpy(spoken), state, memory)
+        log_probs_there, state_there, _ = graphs.decoder.step(spoken, state_there, memory_there)
+        largest = max(largest, float(np.abs(log_probs.numpy() - log_probs_there).max()))
+    return largest
+
+
+def _compare_compressed(
+    exact: OnnxModel,
+    small: OnnxModel,
+    pictures: Pixels,
+    references: list[list[str]],
+    source: str,
+    before: Check,
+    run: Run,
+) -> Check:
+    told: list[list[str]] = [[], []]  # words joined by blanks, as CIDEr takes them
+    for start in range(0, len(pictures), 16):
+        batch = pictures[start : start + 16]
+        for captions, graphs in zip(told, (exact, small), strict=True):
+            found = graphs.decode(graphs.encode(batch), run.recipe.decoding, picture_keys=range(len(batch)))
+            captions += [" ".join(run.vocabulary.decode(ranked[0].tokens)) for ranked in found]
+    equal = sum(a == b for a, b in zip(*told, strict=True)) / len(pictures)
+    difference = 0.0
+    if references:
+        words_of = TOKENIZERS[run.vocabulary.tokenizer]
+        tokenized = [[" ".join(words_of(caption)) for caption in of_picture] for of_picture in references]
+        scores = [cider_d(captions, tokenized)[0] for captions in told]
+        difference = 100 * abs(scores[0] - scores[1])
+    if equal < EQUAL_SHARE or difference > CIDER_TOLERANCE:
+        raise ExportError(
+            f"{run.folder}: compressed weights change too much: captions equal on {equal:.1%} of {len(pictures)} "
+            f"{source} (at least {EQUAL_SHARE:.0%}), CIDEr by {difference:.2f} (at most {CIDER_TOLERANCE}); "
+            "nothing was written; use --weights fp16 or float32"
+        )
+    return Check(len(pictures), source, before.largest_difference, equal, difference)

@@ -1,0 +1,233 @@
+"""Picture networks from timm as encoders: pixels in, regions out, with their own preparation of pictures.
+
+B pictures, S side in pixels, R regions, D region size.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+from torchvision.models.feature_extraction import create_feature_extractor
+
+from showtell.errors import EncoderError
+from showtell.images import ImageOptions
+from showtell.recipe import EncoderOptions
+
+# How timm names the ways to bring a picture to a square, and how we do.
+_FITS = {"center": "crop", "squash": "squash", "border": "pad", "crop": "crop", "pad": "pad"}
+
+
+class Encoder(nn.Module):
+    """A timm network with the normalisation of its pictures inside.
+
+    `images` tells how photos become its input, `grid` is (h, w) of the regions (None where they form no grid),
+    `region_count` R, `region_size` D, `licence` the weights' own.
+    """
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, network: nn.Module, options: EncoderOptions, images: ImageOptions, licence: str) -> None:
+        super().__init__()
+        self.network = network
+        self.options = options
+        self.images = images
+        self.licence = licence
+        self.register_buffer("mean", 255 * torch.tensor(images.mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("deviation", 255 * torch.tensor(images.std).view(1, 3, 1, 1), persistent=False)
+        self.grid: tuple[int, int] | None = None
+        was_training = self.training
+        with torch.no_grad():
+            regions = self.eval()(torch.zeros(1, images.size, images.size, 3, dtype=torch.uint8))
+        self.train(was_training)
+        self.region_count, self.region_size = int(regions.shape[1]), int(regions.shape[2])
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """Pictures uint8 (B, S, S, 3), RGB -> regions float32 (B, R, D)."""
+        pixels = (pictures.permute(0, 3, 1, 2).float() - self.mean) / self.deviation  # (B, 3, S, S)
+        if self.options.layer:
+            features = self.network(pixels)["layer"]
+        elif self.options.output == "pooled":
+            features = self.network.forward_features(pixels)  # type: ignore[operator]
+            return self.network.forward_head(features, pre_logits=True).float().unsqueeze(1)  # type: ignore[operator]
+        else:
+            features = self.network.forward_features(pixels)  # type: ignore[operator]
+        return self._regions(features).float()
+
+    def _regions(self, features: Tensor) -> Tensor:
+        """Bring (B, D, h, w), (B, h, w, D), (B, prefix + R, D) or (B, D) to (B, R, D)."""
+        if features.ndim == 4:
+            channels_last = features.shape[3] == getattr(self.network, "num_features", -1) != features.shape[1]
+            if channels_last:  # the swin family
+                features = features.permute(0, 3, 1, 2)
+            self.grid = (int(features.shape[2]), int(features.shape[3]))
+            regions = features.flatten(2).transpose(1, 2)  # (B, h * w, D)
+        elif features.ndim == 3:
+            prefix = int(getattr(self.network, "num_prefix_tokens", 0) or 0)  # class and register tokens are no place
+            regions = features[:, prefix:]
+            side = round(regions.shape[1] ** 0.5)
+            self.grid = (side, side) if side * side == regions.shape[1] else None
+        elif features.ndim == 2:
+            regions = features.unsqueeze(1)
+        else:
+            raise EncoderError(
+                f"{self.options.name}: output has shape {tuple(features.shape)}, expected a grid, tokens or a vector; "
+                "name another encoder.layer"
+            )
+        if self.options.output == "pooled":
+            regions, self.grid = regions.mean(1, keepdim=True), None
+        return regions
+
+    def train(self, mode: bool = True) -> "Encoder":
+        """Training mode, but batch norms stay at their statistics where the recipe says so."""
+        super().train(mode)
+        if mode and self.options.frozen_norms:
+            for module in self.modules():
+                if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                    module.eval()
+        return self
+
+    def identity(self) -> dict[str, Any]:
+        """All that its output depends on, as plain values: two encoders of one identity give the same regions."""
+        digest = hashlib.sha256()
+        for name, tensor in sorted(self.network.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+        return {
+            "name": self.options.name,
+            "arguments": self.options.arguments,
+            "output": self.options.output,
+            "layer": self.options.layer,
+            "images": json.loads(json.dumps(asdict(self.images))),
+            "regions": [self.region_count, self.region_size],
+            "weights": digest.hexdigest(),
+        }
+
+
+def build_encoder(
+    options: EncoderOptions, *, weights: Path | None = None, config: Path | None = None, load: bool = True
+) -> Encoder:
+    """Make the encoder of a recipe.
+
+    `weights` is a safetensors file whose `__metadata__` (or else `config`, a JSON file of the same keys: timm_name,
+    timm_args, input_size, mean, std, resize, interpolation, licence) is obeyed. Without it timm gives the weights, or
+    none where `options.pretrained` is false. `load=False` builds the network for weights that a checkpoint brings.
+    Raises `EncoderError` where the name is unknown, or the weights are missing, damaged or do not fit.
+    """
+    preparation = _read_config(weights, config) if weights or config else {}
+    name = str(preparation.get("timm_name", options.name))
+    if name.split(".")[0] != options.name.split(".")[0]:
+        raise EncoderError(
+            f"{weights or config}: weights of {name}, but the recipe's encoder is {options.name}; "
+            f"add --set encoder.name={name} or give other weights"
+        )
+    last_good = str(preparation.get("last_good", "all"))
+    if not options.layer and last_good != "all":
+        options = replace(options, layer=last_good)  # nothing behind this layer can be trusted
+    options = replace(options, arguments={**_json(preparation.get("timm_args", {})), **options.arguments})
+    from_timm = load and weights is None and options.pretrained
+    network = _create(options, pretrained=from_timm)
+    images = _images(network, preparation, options)
+    if options.layer:
+        try:
+            network = create_feature_extractor(network.eval(), {options.layer: "layer"})
+        except ValueError as error:
+            raise EncoderError(f"{options.name} has no layer {options.layer!r} ({error})") from error
+    if weights and load:
+        _load(network, weights)
+    licence = str(preparation.get("licence", getattr(network, "pretrained_cfg", {}).get("license", "") or "unknown"))
+    return Encoder(network, options, images, licence if weights or from_timm else "none: random initial weights")
+
+
+def _create(options: EncoderOptions, *, pretrained: bool) -> nn.Module:
+    try:
+        network = timm.create_model(options.name, pretrained=pretrained, num_classes=0, **options.arguments)
+    except Exception as error:  # timm raises what its hub client raises: OSError, RuntimeError, its own
+        if options.name.split(".")[0] not in timm.list_models():
+            close = timm.list_models(f"*{options.name.split('.')[0][:8]}*")[:4]
+            raise EncoderError(
+                f"timm knows no model {options.name!r}; near are {', '.join(close) or 'none'}; see timm.list_models()"
+            ) from error
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise EncoderError(
+            f"{options.name}: timm could not make it ({reason}); "
+            "without a network give --encoder-weights FILE.safetensors"
+        ) from error
+    if not isinstance(network, nn.Module):
+        raise EncoderError(f"{options.name}: timm gave {type(network).__name__}, expected a network")
+    return network
+
+
+def _read_config(weights: Path | None, config: Path | None) -> Mapping[str, Any]:
+    if config:
+        try:
+            content = json.loads(config.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise EncoderError(f"{config}: not a readable JSON file ({error})") from error
+        if not isinstance(content, dict):
+            raise EncoderError(f"{config}: holds {type(content).__name__}, expected an object of keys")
+        return content
+    assert weights is not None
+    metadata = _open(weights)[1]
+    if "timm_name" not in metadata:
+        raise EncoderError(
+            f"{weights}: no `timm_name` in its metadata, so its preparation of pictures is unknown; "
+            "describe it with --encoder-config FILE.json (timm_name, timm_args, input_size, mean, std, resize)"
+        )
+    return metadata
+
+
+def _open(weights: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    try:
+        with safe_open(weights, framework="pt") as file:
+            return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise EncoderError(f"{weights}: not a readable safetensors file ({error})") from error
+
+
+def _load(network: nn.Module, weights: Path) -> None:
+    tensors, _ = _open(weights)
+    own = network.state_dict()
+    for name, tensor in tensors.items():
+        if name in own and own[name].shape != tensor.shape:
+            raise EncoderError(
+                f"{weights}: {name} has shape {tuple(tensor.shape)}, the network's is {tuple(own[name].shape)}"
+            )
+    missing = [name for name in own if name not in tensors and not name.endswith("num_batches_tracked")]
+    if missing:
+        raise EncoderError(
+            f"{weights}: {len(missing)} of the network's tensors are missing, {missing[0]} first; "
+            "other weights, or an encoder.layer before it?"
+        )
+    network.load_state_dict({name: tensors[name].float() for name in own if name in tensors}, strict=False)
+
+
+def _images(network: nn.Module, preparation: Mapping[str, Any], options: EncoderOptions) -> ImageOptions:
+    """The preparation that belongs to the weights: their file's word first, else timm's, then the recipe's wishes."""
+    theirs = timm.data.resolve_model_data_config(network)
+    size = _json(preparation.get("input_size", theirs["input_size"]))[-1]
+    fit = preparation.get("resize", theirs.get("crop_mode", "center"))
+    if fit not in _FITS:
+        raise EncoderError(f"{options.name}: its metadata says resize {fit!r}, known are {', '.join(_FITS)}")
+    interpolation = preparation.get("interpolation", theirs["interpolation"])
+    fit = options.fit or _FITS[fit]
+    return ImageOptions(
+        size=options.size or int(size),
+        fit=fit,
+        crop_fraction=float(preparation.get("crop_pct", theirs["crop_pct"])) if fit == "crop" else 1.0,
+        interpolation=interpolation if interpolation != "random" else "bicubic",
+        mean=tuple(_json(preparation.get("mean", theirs["mean"]))),
+        std=tuple(_json(preparation.get("std", theirs["std"]))),
+    )
+
+
+def _json(value: Any) -> Any:
+    """Metadata of a safetensors file is text; a JSON file's values are not."""
+    return json.loads(value) if isinstance(value, str) else value

@@ -1,0 +1,145 @@
+"""ONNX Runtime: the graphs of a bundle as an encoder and a step decoder.
+
+B pictures, S side of a picture, R regions, D region size, K hypotheses per picture, V words, T words of a caption.
+"""
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from showtell.bundle import Bundle
+from showtell.decoding.arrays import NumpyArrays
+from showtell.decoding.options import DecodeOptions
+from showtell.decoding.search import Hypothesis, generate
+from showtell.errors import BundleError
+from showtell.threads import default_threads
+from showtell.vocabulary import PAD, START, UNKNOWN
+
+BANNED = (PAD, START, UNKNOWN)  # words that no caption may hold
+_MEMORY, _STATE, _NEXT = "memory.", "state.", "next."
+
+
+class OnnxDecoder:
+    """A `StepDecoder` (see `decoding/protocol.py`) over the start and step graphs."""
+
+    def __init__(self, start: onnxruntime.InferenceSession, step: onnxruntime.InferenceSession) -> None:
+        self._start, self._step = start, step
+        self._start_outputs = [output.name for output in start.get_outputs()]
+        self._step_inputs = {value.name for value in step.get_inputs()}
+        self._states = [name.removeprefix(_STATE) for name in self._start_outputs if name.startswith(_STATE)]
+        self._step_outputs = ["log_probs", "attention", *(_NEXT + name for name in self._states)]
+
+    def start(self, regions: NDArray[np.float32]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Regions (B, R, D) -> memory arrays (B, ...), state arrays (B, 1, ...)."""
+        values = dict(zip(self._start_outputs, self._start.run(None, {"regions": regions}), strict=True))
+        memory = {name: value for name, value in values.items() if name.startswith(_MEMORY)}
+        state = {name.removeprefix(_STATE): value for name, value in values.items() if name.startswith(_STATE)}
+        return memory, state
+
+    def step(
+        self, tokens: NDArray[np.int64], state: Mapping[str, Any], memory: Mapping[str, Any]
+    ) -> tuple[NDArray[np.float32], dict[str, Any], NDArray[np.float32]]:
+        """Tokens (B, K) -> log-probabilities (B, K, V), new state, attention (B, K, R)."""
+        feeds = {"tokens": tokens, **memory, **{_STATE + name: value for name, value in state.items()}}
+        feeds = {name: value for name, value in feeds.items() if name in self._step_inputs}
+        log_probs, attention, *new = self._step.run(self._step_outputs, feeds)
+        return log_probs, dict(zip(self._states, new, strict=True)), attention
+
+
+class OnnxModel:
+    """Encoder and decoder of one bundle on the CPU. Safe to call from several threads."""
+
+    def __init__(self, bundle: Bundle, *, threads: int | None = None) -> None:
+        """`threads` are those of one call into ONNX Runtime; None is all cores up to four. Raises `BundleError`."""
+        threads = threads or default_threads()
+        # Building a session leaves Python's lock, and the encoder takes longest: the three are built side by side.
+        with ThreadPoolExecutor(len(bundle.graphs)) as pool:
+            sessions = dict(
+                zip(bundle.graphs, pool.map(lambda name: _session(bundle, name, threads), bundle.graphs), strict=True)
+            )
+        self._encoder = sessions["encoder.onnx"]
+        _check_graphs(bundle, sessions)
+        self._decoder = OnnxDecoder(sessions["start.onnx"], sessions["step.onnx"])
+
+    def encode(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Pixels (B, S, S, 3), 0..255 -> regions (B, R, D)."""
+        regions: NDArray[np.float32] = self._encoder.run(["regions"], {"pictures": pixels})[0]
+        return regions
+
+    def decode(
+        self,
+        regions: NDArray[np.float32],
+        options: DecodeOptions,
+        *,
+        picture_keys: Sequence[int],
+        with_attention: bool = False,
+    ) -> list[list[Hypothesis]]:
+        """Regions (B, R, D) -> the hypotheses of each picture, best first, attention (T, R) on request."""
+        return generate(
+            self._decoder,
+            regions,
+            options,
+            NumpyArrays(),
+            banned=BANNED,
+            picture_keys=picture_keys,
+            with_attention=with_attention,
+        )
+
+
+def _session(bundle: Bundle, name: str, threads: int) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3  # errors only: results go to stdout, and stderr is for people
+    # Spinning threads win microseconds and cost whole cores, which the reading of pictures needs.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.inter_op.allow_spinning", "0")
+    # The graph was checked as ONNX; bytes must not be taken for ONNX Runtime's own format, which was not.
+    options.add_session_config_entry("session.load_model_format", "ONNX")
+    try:
+        return onnxruntime.InferenceSession(bundle.graphs[name], options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime's errors share no base class
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise BundleError(
+            f"{bundle.path / name}: ONNX Runtime refuses it ({reason}); export the bundle again"
+        ) from error
+
+
+def _check_graphs(bundle: Bundle, sessions: Mapping[str, onnxruntime.InferenceSession]) -> None:
+    """The graphs must fit each other, the manifest and the vocabulary."""
+    encoder, start, step = (sessions[name] for name in ("encoder.onnx", "start.onnx", "step.onnx"))
+    states = {v.name.removeprefix(_STATE) for v in start.get_outputs() if v.name.startswith(_STATE)}
+    given = {v.name for v in start.get_outputs()} | {"tokens"}
+    size, regions = bundle.manifest.images.size, bundle.manifest.regions
+    _expect(bundle, "encoder.onnx", {"pictures"}, {v.name for v in encoder.get_inputs()}, "inputs")
+    _expect(bundle, "start.onnx", {"regions"}, {v.name for v in start.get_inputs()}, "inputs")
+    needed = {v.name for v in step.get_inputs()} - given
+    if needed:
+        raise BundleError(f"{bundle.path / 'step.onnx'}: needs {sorted(needed)}, which start.onnx does not give")
+    made = {v.name for v in step.get_outputs()}
+    _expect(bundle, "step.onnx", {"log_probs", "attention"} | {_NEXT + s for s in states}, made, "outputs")
+    for name, session, value, shape in (
+        ("encoder.onnx", encoder.get_inputs(), "pictures", (None, size, size, 3)),
+        ("encoder.onnx", encoder.get_outputs(), "regions", (None, regions.count, regions.size)),
+        ("start.onnx", start.get_inputs(), "regions", (None, regions.count, regions.size)),
+        ("step.onnx", step.get_outputs(), "log_probs", (None, None, len(bundle.vocabulary))),
+    ):
+        found: list[Any] = next((v.shape for v in session if v.name == value), [])
+        # A size that the graph leaves open is text or None.
+        differing = any(a != b for a, b in zip(shape, found, strict=False) if a is not None and isinstance(b, int))
+        if len(found) != len(shape) or differing:
+            raise BundleError(
+                f"{bundle.path / name}: {value} has shape {found}, manifest and vocabulary say {list(shape)}; "
+                "export the bundle again"
+            )
+
+
+def _expect(bundle: Bundle, name: str, expected: set[str], found: set[str], what: str) -> None:
+    if expected != found:
+        raise BundleError(
+            f"{bundle.path / name}: {what} are {sorted(found)}, expected {sorted(expected)}; export again"
+        )

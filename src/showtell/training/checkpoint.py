@@ -1,0 +1,146 @@
+"""A run's state on disk: safetensors and JSON, published by one rename.
+
+    RUN/checkpoints/00003-00094/     epoch 3, 94 steps done in it
+      model.safetensors              the decoder, and the encoder where it learns
+      optimizer.safetensors
+      state.json                     progress, scores of each epoch, versions, thread count
+
+A folder without a leading point is whole: it was written aside and fsynced first. Kept are the latest and the best.
+"""
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import Tensor, nn
+
+from showtell.errors import CheckpointError
+from showtell.training.files import sync_folder, write_bytes
+
+
+@dataclass
+class Progress:
+    """Where training stands. Everything random derives from (seed, epoch, step), so this is all there is."""
+
+    epoch: int = 0  # epochs done
+    step: int = 0  # steps done in the epoch that runs
+    loss_sum: float = 0.0  # of the epoch that runs, nats over its words
+    words: int = 0
+    best: str = ""  # name of the checkpoint with the best validation score
+    best_score: float = float("-inf")
+    without_gain: int = 0  # validations since the best
+    history: list[dict[str, Any]] = field(default_factory=list)  # one entry an epoch
+
+    @property
+    def name(self) -> str:
+        return f"{self.epoch:05d}-{self.step:05d}"
+
+
+def save_checkpoint(
+    run: Path, progress: Progress, model: nn.Module, optimizer: torch.optim.Optimizer, facts: Mapping[str, Any]
+) -> Path:
+    """Write a checkpoint and drop those that are neither the latest nor the best.
+
+    Raises `CheckpointError` where the disk refuses; the last good checkpoint is then untouched.
+    """
+    folder = run / "checkpoints"
+    target, aside = folder / progress.name, folder / f".{progress.name}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(aside, ignore_errors=True)
+        aside.mkdir()
+        # Clones: safetensors refuses two names of one memory (tied embeddings).
+        tensors = {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
+        write_bytes(aside / "model.safetensors", save(tensors))
+        write_bytes(aside / "optimizer.safetensors", save(_flatten(optimizer)))
+        state = {"progress": asdict(progress), **facts}
+        write_bytes(aside / "state.json", json.dumps(state, indent=1).encode())
+        if target.exists():  # the same step, written before a kill: equal, but this one is surely ours
+            shutil.rmtree(target)
+        aside.rename(target)
+        sync_folder(folder)
+    except OSError as error:
+        shutil.rmtree(aside, ignore_errors=True)
+        last = latest_checkpoint(run)
+        raise CheckpointError(
+            f"{target}: cannot be written ({error.strerror or error}); "
+            f"the last good checkpoint is {last.name if last else 'none'}; make room and go on with --resume"
+        ) from error
+    for other in folder.iterdir():
+        if other.name not in (progress.name, progress.best):
+            shutil.rmtree(other, ignore_errors=True)
+    return target
+
+
+def latest_checkpoint(run: Path) -> Path | None:
+    """The newest whole checkpoint, if any."""
+    folder = run / "checkpoints"
+    names = [path.name for path in folder.iterdir() if not path.name.startswith(".")] if folder.is_dir() else []
+    return folder / max(names) if names else None
+
+
+def best_checkpoint(run: Path) -> Path:
+    """The checkpoint with the best validation score, or the latest before the first validation.
+
+    Raises `CheckpointError` where the run has none.
+    """
+    latest = latest_checkpoint(run)
+    if latest is None:
+        raise CheckpointError(f"{run}: no checkpoint; train first with `showtell train --out {run}`")
+    progress = read_state(latest)[0]
+    return latest.parent / progress.best if progress.best else latest
+
+
+def read_state(checkpoint: Path) -> tuple[Progress, dict[str, Any]]:
+    """Progress and the other facts of a checkpoint. Raises `CheckpointError` where it is damaged."""
+    try:
+        facts = json.loads((checkpoint / "state.json").read_text(encoding="utf-8"))
+        return Progress(**facts.pop("progress")), facts
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise CheckpointError(f"{checkpoint}: state.json is damaged or missing ({error})") from error
+
+
+def load_model(checkpoint: Path, model: nn.Module) -> None:
+    """Put a checkpoint's weights into `model`. Raises `CheckpointError` where they do not fit."""
+    tensors = _load(checkpoint / "model.safetensors")
+    own = model.state_dict()
+    for name in sorted({*tensors, *own}):
+        if name not in tensors or name not in own or tensors[name].shape != own[name].shape:
+            found = tuple(tensors[name].shape) if name in tensors else "absent"
+            expected = tuple(own[name].shape) if name in own else "absent"
+            raise CheckpointError(
+                f"{checkpoint}: {name} is {found}, the recipe's model expects {expected}; is it another recipe's run?"
+            )
+    model.load_state_dict(tensors)
+
+
+def load_optimizer(checkpoint: Path, optimizer: torch.optim.Optimizer) -> None:
+    """Put a checkpoint's optimizer state into `optimizer`."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in _load(checkpoint / "optimizer.safetensors").items():
+        number, key = name.split(".", 1)
+        state.setdefault(int(number), {})[key] = tensor
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def _flatten(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    return {
+        f"{number}.{key}": torch.as_tensor(value).detach().cpu().clone()
+        for number, values in optimizer.state_dict()["state"].items()
+        for key, value in values.items()
+        if value is not None
+    }
+
+
+def _load(path: Path) -> dict[str, Tensor]:
+    try:
+        tensors: dict[str, Tensor] = load_file(path)
+        return tensors
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{path}: damaged or missing ({error}); delete this checkpoint to use the one before") from error

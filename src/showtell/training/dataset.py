@@ -1,0 +1,133 @@
+"""A data set as training sees it: rows of a store, captions as ids, batches that depend on (seed, epoch) alone.
+
+B pictures, K captions of each, T words.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from showtell.data.example import Example
+from showtell.errors import DataError
+from showtell.recipe import TrainingOptions
+from showtell.vocabulary import END, PAD, START, Vocabulary
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One picture of a split: its example, its row in the store, and its captions as ids, end mark included."""
+
+    example: Example
+    row: int
+    captions: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What preparing the captions changed or left out."""
+
+    cut: int  # captions longer than the limit
+    without_picture: int  # captions whose picture is missing or damaged
+    empty: int  # captions without a word
+
+    def __str__(self) -> str:
+        told = [
+            f"{count:,} captions {what}"
+            for count, what in (
+                (self.cut, "cut to the word limit"),
+                (self.without_picture, "left out: their picture is missing or damaged"),
+                (self.empty, "left out: no word in them"),
+            )
+            if count
+        ]
+        return "; ".join(told)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Arrays of one step; a picture's captions are sorted longest first.
+
+    `rows` (B,), `tokens` (B, K, T) with the start mark in front, `targets` (B, K, T) with the end mark behind,
+    `lengths` (B, K) of targets, 0 where a picture has fewer captions.
+    """
+
+    rows: list[int]
+    tokens: NDArray[np.int64]
+    targets: NDArray[np.int64]
+    lengths: NDArray[np.int64]
+
+
+def by_split(examples: Sequence[Example], split: str) -> list[Example]:
+    """Examples of a split. Raises `DataError` naming the splits there are where it is empty."""
+    chosen = [example for example in examples if example.split == split]
+    if not chosen:
+        found = sorted({example.split or "none" for example in examples})
+        raise DataError(
+            f"no picture in the {split} split ({len(examples):,} pictures, splits: {', '.join(found) or 'none'}); "
+            "make one with `showtell data split DIR`"
+        )
+    return chosen
+
+
+def pictures(
+    examples: Sequence[Example], rows: Mapping[str, int], vocabulary: Vocabulary, max_words: int
+) -> tuple[list[Picture], Counts]:
+    """Captions to ids, those over `max_words` cut, those without words or without a picture left out; all counted."""
+    kept, cut, without_picture, empty = [], 0, 0, 0
+    for example in examples:
+        if example.id not in rows:
+            without_picture += len(example.captions)
+            continue
+        captions = []
+        for caption in example.captions:
+            ids = vocabulary.encode(caption)
+            if not ids:
+                empty += 1
+                continue
+            cut += len(ids) > max_words
+            captions.append((*ids[:max_words], END))
+        kept.append(Picture(example, rows[example.id], tuple(captions)))
+    return kept, Counts(cut, without_picture, empty)
+
+
+def epoch_batches(train: Sequence[Picture], options: TrainingOptions, epoch: int, start: int = 0) -> Iterator[Batch]:
+    """Batches of an epoch from step `start` on: the same for the same (seed, epoch), whatever came before."""
+    order = np.random.default_rng([options.seed, epoch]).permutation(len(train))
+    for step in range(start, steps_per_epoch(train, options)):
+        chosen = [train[i] for i in order[step * options.batch : (step + 1) * options.batch]]
+        yield make_batch(chosen, options.captions_per_picture, np.random.default_rng([options.seed, epoch, step]))
+
+
+def steps_per_epoch(train: Sequence[Picture], options: TrainingOptions) -> int:
+    return -(-len(train) // options.batch)
+
+
+def make_batch(chosen: Sequence[Picture], limit: int = 0, random: np.random.Generator | None = None) -> Batch:
+    """Pad captions to one array; where a picture has more than `limit` > 0 captions, `random` draws that many."""
+    captions = []
+    for picture in chosen:
+        of_picture = list(picture.captions)
+        if random is not None and 0 < limit < len(of_picture):
+            of_picture = [of_picture[i] for i in random.permutation(len(of_picture))[:limit]]
+        captions.append(sorted(of_picture, key=len, reverse=True))
+    shape = (len(chosen), max(map(len, captions)), max(len(c) for of_picture in captions for c in of_picture))
+    tokens, targets = np.full(shape, PAD, np.int64), np.full(shape, PAD, np.int64)
+    lengths = np.zeros(shape[:2], np.int64)
+    for b, of_picture in enumerate(captions):
+        for k, caption in enumerate(of_picture):
+            tokens[b, k, : len(caption)] = (START, *caption[:-1])
+            targets[b, k, : len(caption)] = caption
+            lengths[b, k] = len(caption)
+    return Batch([picture.row for picture in chosen], tokens, targets, lengths)
+
+
+def fingerprint(examples: Sequence[Example]) -> str:
+    """sha256 of ids, splits and captions: a run goes on only with the data that it began with."""
+    digest = hashlib.sha256()
+    for example in sorted(examples, key=lambda e: e.id):
+        digest.update(json.dumps([example.id, example.split, *example.captions]).encode())
+    return digest.hexdigest()

@@ -1,0 +1,66 @@
+"""Writing so that a kill at any moment leaves either the old file or the new one."""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import IO, Any
+
+from showtell.errors import CheckpointError
+
+try:
+    import fcntl
+except ImportError:  # Windows has no flock; a second writer goes unnoticed there
+    fcntl = None  # type: ignore[assignment]
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write aside, fsync, rename over `path`."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write aside, fsync, rename over `path`."""
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with aside.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
+    sync_folder(path.parent)
+
+
+def append_lines(path: Path, lines: Iterable[str]) -> None:
+    """Append whole lines and fsync."""
+    text = "".join(line + "\n" for line in lines)
+    if text:
+        with path.open("a", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames and new names in a folder durable."""
+    if os.name == "nt":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def lock(path: Path, message: str) -> IO[Any]:
+    """Hold `path` until the returned file is closed or the process ends; raises `CheckpointError` if it is held."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file = path.open("a")
+    if fcntl is not None:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            file.close()
+            raise CheckpointError(f"{message}; wait for it or stop it") from error
+    return file

@@ -1,0 +1,244 @@
+"""The training loop: one for features and for pixels, resumable bit for bit.
+
+Nothing random is carried along: batches derive from (seed, epoch), dropout from (seed, epoch, step). So a checkpoint is
+the weights, the optimizer's state and a position.
+"""
+
+import hashlib
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import FrameType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from showtell import __version__
+from showtell.models.captioner import CaptionModel
+from showtell.recipe import Recipe, TrainingOptions
+from showtell.training.checkpoint import (
+    Progress,
+    latest_checkpoint,
+    load_model,
+    load_optimizer,
+    read_state,
+    save_checkpoint,
+)
+from showtell.training.dataset import Batch, Picture, epoch_batches, steps_per_epoch
+from showtell.training.run import Run
+from showtell.training.store import RowStore
+from showtell.training.validation import Validation, load_rows, valid_targets, validate
+
+
+@dataclass(frozen=True)
+class Splits:
+    """What is trained on and what is validated on."""
+
+    train: Sequence[Picture]
+    val: Sequence[Picture]
+
+
+@dataclass
+class Trainer:
+    """One training of a run. `say` takes lines for the user, `on_epoch` each epoch's scores and captions."""
+
+    run: Run
+    store: RowStore
+    splits: Splits
+    device: torch.device
+    say: Callable[[str], None]
+    on_epoch: Callable[[Progress, CaptionModel, Validation | None], None] = lambda *_: None
+
+    def __post_init__(self) -> None:
+        self.recipe: Recipe = self.run.recipe
+        self.options: TrainingOptions = self.recipe.training
+        self.progress = Progress()
+        torch.manual_seed(_seed(self.options.seed))
+        self.model = self.run.model().to(self.device)
+        self.optimizer = make_optimizer(self.model, self.recipe)
+        self.steps = steps_per_epoch(self.splits.train, self.options)
+        self.autocast = choose_autocast(self.options.amp, self.device)
+        self._saved_at = time.monotonic()
+
+    def resume(self) -> bool:
+        """Go on from the latest checkpoint; false where there is none yet."""
+        checkpoint = latest_checkpoint(self.run.folder)
+        if checkpoint is None:
+            return False
+        self.progress, facts = read_state(checkpoint)
+        load_model(checkpoint, self.model)
+        load_optimizer(checkpoint, self.optimizer)
+        differing = [f"{key} was {facts.get(key)}, is {value}" for key, value in self._facts().items() if facts.get(key) != value]
+        if differing:
+            self.say(f"note: {'; '.join(differing)}: weights may differ in the last bits from an uninterrupted run")
+        return True
+
+    def train(self) -> bool:
+        """Train to the last epoch or until patience ends; false where the user stopped it (all is saved)."""
+        progress, options = self.progress, self.options
+        with _stop_signals() as stopped:
+            while progress.epoch < options.epochs and not self._patience_ended():
+                began, words_before = time.monotonic(), progress.words
+                for batch in epoch_batches(self.splits.train, options, progress.epoch, progress.step):
+                    self._step(batch)
+                    if stopped() or time.monotonic() - self._saved_at > options.checkpoint_seconds:
+                        self._save()
+                    if stopped():
+                        self.say(f"stopped in epoch {progress.epoch + 1} after {progress.step} of {self.steps} steps; "
+                                 "all is saved, go on with --resume")
+                        return False
+                seconds = max(time.monotonic() - began, 1e-9)
+                self._end_epoch((progress.words - words_before) / seconds, seconds)
+        return True
+
+    def _step(self, batch: Batch) -> None:
+        progress, options = self.progress, self.options
+        set_rates(self.optimizer, self.recipe, progress.epoch * self.steps + progress.step, self.steps)
+        torch.manual_seed(_seed(options.seed, progress.epoch, progress.step))
+        self.model.train()
+        inputs, mask = load_rows(self.store, batch.rows, self.device)
+        lengths = torch.from_numpy(batch.lengths).to(self.device)
+        tokens = torch.from_numpy(batch.tokens).to(self.device)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
+            logits = self.model(inputs, tokens, lengths, mask)
+        targets = valid_targets(torch.from_numpy(batch.targets).to(self.device), lengths)
+        loss, plain = word_loss(logits.float(), targets, options.label_smoothing)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        if options.clip_norm:
+            nn.utils.clip_grad_norm_(self.model.parameters(), options.clip_norm)
+        self.optimizer.step()
+        progress.step += 1
+        progress.words += len(targets)
+        progress.loss_sum += float(plain) * len(targets)
+
+    def _end_epoch(self, words_per_second: float, seconds: float) -> None:
+        progress, options = self.progress, self.options
+        entry: dict[str, Any] = {
+            "epoch": progress.epoch + 1,
+            "train loss": progress.loss_sum / max(progress.words, 1),
+            "learning rate": self.optimizer.param_groups[0]["lr"],
+            "words/s": round(words_per_second),
+            "seconds": round(seconds, 1),
+        }
+        validation = None
+        last = progress.epoch + 1 == options.epochs
+        if self.splits.val and ((progress.epoch + 1) % options.validate_every == 0 or last):
+            self._save()  # a kill during validation must not cost the epoch's last steps
+            validation = validate(
+                self.model, self.store, self.splits.val, self.run.vocabulary, self.recipe.decoding, self.device
+            )
+            entry |= {f"val {name}": score for name, score in validation.scores.items()}
+        progress.epoch += 1
+        progress.step, progress.words, progress.loss_sum = 0, 0, 0.0
+        if validation:
+            score = validation.scores.get("CIDEr", -validation.scores["loss"])
+            progress.without_gain += 1
+            if score > progress.best_score:
+                progress.best, progress.best_score, progress.without_gain = progress.name, score, 0
+        elif not self.splits.val:
+            progress.best = progress.name
+        entry["best"] = progress.best == progress.name
+        progress.history.append(entry)
+        self._save()
+        self.on_epoch(progress, self.model, validation)
+
+    def _patience_ended(self) -> bool:
+        return 0 < self.options.patience <= self.progress.without_gain
+
+    def _save(self) -> None:
+        save_checkpoint(self.run.folder, self.progress, self.model, self.optimizer, self._facts())
+        self._saved_at = time.monotonic()
+
+    def _facts(self) -> dict[str, Any]:
+        return {
+            "showtell": __version__,
+            "torch": torch.__version__,
+            "threads": torch.get_num_threads(),
+            "device": self.device.type,
+        }
+
+
+def word_loss(logits: Tensor, targets: Tensor, smoothing: float) -> tuple[Tensor, Tensor]:
+    """Logits (N, V), targets (N,) -> the loss to train on, and the plain cross-entropy to report; nats a word."""
+    log_probs = logits.log_softmax(1)
+    plain = F.nll_loss(log_probs, targets)
+    if smoothing == 0:
+        return plain, plain.detach()
+    return (1 - smoothing) * plain - smoothing * log_probs.mean(), plain.detach()
+
+
+def make_optimizer(model: CaptionModel, recipe: Recipe) -> torch.optim.Optimizer:
+    """The recipe's optimizer: the decoder's weights in group 0, the encoder's, where it learns, in group 1."""
+    groups: list[dict[str, Any]] = [{"params": list(model.decoder.parameters())}]
+    if model.encoder is not None:
+        groups.append({"params": list(model.encoder.parameters())})
+    options = recipe.training
+    rate, decay = options.learning_rate, options.weight_decay
+    if options.optimizer == "rmsprop":
+        return torch.optim.RMSprop(groups, lr=rate, weight_decay=decay)
+    kind = torch.optim.AdamW if options.optimizer == "adamw" else torch.optim.Adam
+    return kind(groups, lr=rate, weight_decay=decay)
+
+
+def set_rates(optimizer: torch.optim.Optimizer, recipe: Recipe, step: int, steps_per_epoch: int) -> None:
+    """Learning rates at a step counted from the run's start: linear warm-up, then cosine to 1 % or constant."""
+    options = recipe.training
+    warmup, total = options.warmup_epochs * steps_per_epoch, options.epochs * steps_per_epoch
+    rate = options.learning_rate
+    if step < warmup:
+        rate *= (step + 1) / warmup
+    elif options.schedule == "cosine":
+        done = (step - warmup) / max(total - warmup, 1)
+        rate *= 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(done, 1)))
+    for group, share in zip(optimizer.param_groups, (1.0, recipe.encoder.learning_rate), strict=False):
+        group["lr"] = rate * share
+
+
+def choose_device(name: str) -> torch.device:
+    """`auto` is CUDA where there is one."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(name)
+
+
+def choose_autocast(amp: str, device: torch.device) -> bool:
+    """bf16 where asked, or where it is `auto` and the device multiplies bf16 faster than float32."""
+    if amp != "auto":
+        return amp == "bf16"
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported()
+    # Without these instructions the processor emulates bf16, slower than float32.
+    capabilities = getattr(torch.cpu, "get_capabilities", dict)()
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+
+
+def _seed(*parts: int) -> int:
+    return int.from_bytes(hashlib.sha256(repr(parts).encode()).digest()[:8], "big") >> 1
+
+
+@contextmanager
+def _stop_signals() -> Iterator[Callable[[], bool]]:
+    """Ctrl-C and SIGTERM ask for an end after the step that runs; a second Ctrl-C ends at once."""
+    asked: list[int] = []
+    if threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers
+        yield lambda: False
+        return
+
+    def ask(number: int, _: FrameType | None) -> None:
+        if asked:
+            raise KeyboardInterrupt
+        asked.append(number)
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: bool(asked)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

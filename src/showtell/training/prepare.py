@@ -1,0 +1,138 @@
+"""From a recipe and a data set to a trainer: vocabulary, run folder, stores, splits. The one way in for CLI and SDK."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from showtell.data.example import Example
+from showtell.data.readers import read_dataset
+from showtell.errors import CheckpointError, DataError
+from showtell.models.encoder import Encoder, build_encoder
+from showtell.recipe import Recipe, recipe_from_dict
+from showtell.training.checkpoint import latest_checkpoint
+from showtell.training.dataset import by_split, fingerprint, pictures
+from showtell.training.features import Filled, feature_store, fill, pixel_store
+from showtell.training.loop import Splits, Trainer, choose_device
+from showtell.training.run import Run, create_run, open_run, same_but
+from showtell.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What a user asks of `showtell train` and `showtell features`, beside the recipe."""
+
+    data: Path
+    format: str = "auto"
+    splits: Path | None = None  # a file of `showtell data split`
+    encoder_weights: Path | None = None
+    encoder_config: Path | None = None
+    features: Path | None = None  # folder of the feature store; None is under the cache
+    device: str = "auto"
+
+
+def read_examples(request: Request) -> list[Example]:
+    """The data set's examples. Raises `DataError` where there is none."""
+    examples = list(read_dataset(request.data, format=request.format, splits=request.splits).examples)
+    if not examples:
+        raise DataError(f"{request.data}: no picture with captions; look at it with `showtell data check`")
+    return examples
+
+
+def fill_store(
+    request: Request, encoder: Encoder, examples: Sequence[Example], *, train_encoder: bool, workers: int
+) -> Filled:
+    """Bring the pictures into the store that training reads: features, or pixels where the encoder learns too."""
+    store = pixel_store(encoder.images, request.features) if train_encoder else feature_store(encoder, request.features)
+    return fill(
+        store,
+        encoder.images,
+        examples,
+        encoder=None if train_encoder else encoder,
+        device=choose_device(request.device),
+        workers=workers,
+    )
+
+
+def prepare(
+    request: Request,
+    out: Path,
+    *,
+    recipe: Recipe | None,
+    settings: Sequence[str] = (),
+    resume: bool = False,
+    say: Callable[[str], None],
+) -> Trainer:
+    """Make a trainer: for a new run of `recipe`, or to go on with the run in `out` where `resume` is set.
+
+    `settings` change the recipe of a run that goes on ("training.epochs=30"). Raises the errors of `showtell.errors`.
+    """
+    examples = read_examples(request)
+    train_examples = by_split(examples, "train")
+    val_examples = [example for example in examples if example.split == "val" and example.captions]
+    run = _resumed(out, settings, examples, recipe) if resume else None
+    if run is None:
+        if recipe is None:
+            raise CheckpointError(f"{out}: no run to resume; start one with --recipe NAME")
+        encoder = build_encoder(recipe.encoder, weights=request.encoder_weights, config=request.encoder_config)
+        vocabulary = Vocabulary.build(
+            (caption for example in train_examples for caption in example.captions),
+            tokenizer=recipe.vocabulary.tokenizer,
+            min_count=recipe.vocabulary.min_count,
+            max_size=recipe.vocabulary.max_size,
+        )
+        run = create_run(out, recipe, vocabulary, encoder, examples, request.data)
+    recipe = run.recipe
+    if recipe.training.validation_pictures:
+        val_examples = sorted(val_examples, key=lambda e: e.id)[: recipe.training.validation_pictures]
+    if not val_examples:
+        say("note: no val split, so the last checkpoint counts as the best; `showtell data split` makes one")
+    filled = fill_store(
+        request,
+        run.encoder,
+        train_examples + val_examples,
+        train_encoder=recipe.encoder.train,
+        workers=recipe.training.workers,
+    )
+    for failure in list(filled.failures.values())[:10]:
+        say(f"left out: {failure}")
+    train, counts = pictures(train_examples, filled.rows, run.vocabulary, recipe.training.max_words)
+    train = [picture for picture in train if picture.captions]
+    val, _ = pictures(val_examples, filled.rows, run.vocabulary, recipe.training.max_words)
+    if not train:
+        raise DataError(f"{request.data}: no training picture can be read; see `showtell data check {request.data}`")
+    if str(counts):
+        say(str(counts))
+    trainer = Trainer(run, filled.store, Splits(train, val), choose_device(request.device), say)
+    if resume:
+        trainer.resume()
+    return trainer
+
+
+def _resumed(out: Path, settings: Sequence[str], examples: Sequence[Example], recipe: Recipe | None) -> Run | None:
+    """The run to go on with; None where a kill came before its first checkpoint's folder was whole."""
+    if not (out / "recipe.json").exists():
+        return None
+    before = open_run(out)
+    run = open_run(out, settings)
+    changed = same_but(before.recipe, run.recipe) if latest_checkpoint(out) else []
+    if recipe is not None:
+        changed += same_but(before.recipe, recipe_from_dict(recipe.to_dict(), settings))
+    if changed:
+        raise CheckpointError(
+            f"{out}: was trained with another {', '.join(sorted(set(changed)))}; "
+            "a run cannot change it midway: leave it, or start a new run with another --out"
+        )
+    if fingerprint(examples) != before.data["fingerprint"]:
+        raise CheckpointError(
+            f"{out}: the data set has changed since the run began (pictures, captions or splits); "
+            "restore it or start a new run with another --out"
+        )
+    return run
+
+
+def torch_threads(count: int) -> None:
+    """Use this many processor threads; 0 leaves torch's choice."""
+    if count:
+        torch.set_num_threads(count)

@@ -1,0 +1,126 @@
+"""The folder of one training run: everything needed to go on, evaluate or export, without the data set's files.
+
+    RUN/
+      recipe.json            the recipe with all settings applied
+      vocabulary.json
+      encoder.safetensors    the encoder's weights as the run began, with its preparation in the metadata
+      data.json              where the data lay, its fingerprint, the split: ids of each
+      checkpoints/           see `checkpoint.py`
+      tensorboard/
+"""
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save
+from torch import nn
+
+from showtell.data.example import Example
+from showtell.errors import CheckpointError
+from showtell.models import build_decoder
+from showtell.models.captioner import CaptionModel
+from showtell.models.encoder import Encoder, build_encoder
+from showtell.recipe import Recipe, recipe_from_dict
+from showtell.training.checkpoint import best_checkpoint, load_model
+from showtell.training.dataset import fingerprint
+from showtell.training.files import write_bytes, write_text
+from showtell.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True)
+class Run:
+    """An opened run folder."""
+
+    folder: Path
+    recipe: Recipe
+    vocabulary: Vocabulary
+    encoder: Encoder
+    data: dict[str, Any]  # root, fingerprint, splits
+
+    def model(self) -> CaptionModel:
+        """The recipe's model; its decoder's weights are random until a checkpoint is loaded."""
+        decoder = build_decoder(self.recipe, self.encoder.region_size, len(self.vocabulary))
+        return CaptionModel(decoder, self.encoder if self.recipe.encoder.train else None)
+
+
+def create_run(
+    folder: Path, recipe: Recipe, vocabulary: Vocabulary, encoder: Encoder, examples: Sequence[Example], root: Path
+) -> Run:
+    """Write a new run folder. Raises `CheckpointError` where one is there already."""
+    if (folder / "recipe.json").exists():
+        raise CheckpointError(f"{folder}: holds a run already; go on with --resume, or name another --out")
+    splits: dict[str, list[str]] = {}
+    for example in examples:
+        splits.setdefault(example.split or "none", []).append(example.id)
+    data = {"root": str(root.absolute()), "fingerprint": fingerprint(examples), "splits": splits}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        save_encoder(folder / "encoder.safetensors", encoder)
+        write_text(folder / "vocabulary.json", vocabulary.to_json())
+        write_text(folder / "data.json", json.dumps(data))
+        write_text(folder / "recipe.json", json.dumps(recipe.to_dict(), indent=1))  # last: its presence means whole
+    except OSError as error:
+        raise CheckpointError(f"{folder}: cannot be written ({error.strerror or error})") from error
+    return Run(folder, recipe, vocabulary, encoder, data)
+
+
+def open_run(folder: Path, settings: Sequence[str] = ()) -> Run:
+    """Open a run folder, its recipe changed by `key=value` settings. Raises `CheckpointError` if it is no run."""
+    try:
+        table = json.loads((folder / "recipe.json").read_text(encoding="utf-8"))
+        data = json.loads((folder / "data.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{folder}: not a run of `showtell train` ({error})") from error
+    recipe = recipe_from_dict(table, settings, where=str(folder / "recipe.json"))
+    vocabulary = Vocabulary.read(folder / "vocabulary.json")
+    encoder = build_encoder(recipe.encoder, weights=folder / "encoder.safetensors")
+    return Run(folder, recipe, vocabulary, encoder, data)
+
+
+def load_best(run: Run) -> tuple[CaptionModel, Encoder, Path]:
+    """The run's model at its best checkpoint, the encoder to use with it, and the checkpoint."""
+    checkpoint = best_checkpoint(run.folder)
+    model = run.model()
+    load_model(checkpoint, model)
+    return model.eval(), run.encoder.eval(), checkpoint
+
+
+def save_encoder(path: Path, encoder: Encoder) -> None:
+    """Write an encoder's weights with all that `build_encoder` needs to prepare pictures for it again."""
+    images = encoder.images
+    metadata = {
+        "timm_name": encoder.options.name,
+        "timm_args": json.dumps(encoder.options.arguments),
+        "input_size": json.dumps([3, images.size, images.size]),
+        "mean": json.dumps(images.mean),
+        "std": json.dumps(images.std),
+        "resize": images.fit,
+        "crop_pct": str(images.crop_fraction),
+        "interpolation": images.interpolation,
+        "licence": encoder.licence,
+        "last_good": encoder.options.layer or "all",
+    }
+    write_bytes(path, save(_tensors(encoder.network), metadata))
+
+
+def same_but(old: Recipe, new: Recipe) -> list[str]:
+    """Keys in which two recipes differ and which a run cannot change midway."""
+    free = {"epochs", "patience", "checkpoint_seconds", "validate_every", "workers", "validation_pictures"}
+    differing = []
+    for part in ("encoder", "decoder", "vocabulary", "training"):
+        before, after = dataclasses.asdict(getattr(old, part)), dataclasses.asdict(getattr(new, part))
+        differing += [
+            f"{part}.{key}"
+            for key in {*before, *after}
+            if before.get(key) != after.get(key) and not (part == "training" and key in free)
+        ]
+    return sorted(differing)
+
+
+def _tensors(network: nn.Module) -> dict[str, torch.Tensor]:
+    return {name: tensor.detach().cpu().clone() for name, tensor in network.state_dict().items()}

@@ -1,0 +1,181 @@
+"""Rows of one shape on disk: an encoder's regions, or prepared pixels, one row per distinct picture.
+
+Append-only, memory-mapped, larger than RAM is fine. A row counts once its line is in the index, which is written after
+the row's bytes have reached the disk: whatever a kill leaves behind the last line is written over.
+
+    store/
+      identity.json     whose rows these are
+      index.jsonl       {"key": sha256 of the picture's bytes, "row": n}, one line a finished row
+      files.jsonl       {"path", "size", "time", "key"}: a file is hashed again only when its size or time changed
+      shard-00000.bin   rows, at most 1 GiB
+      mask-00000.bin    one byte per region: 1 where it is real
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from showtell.errors import FeatureError
+from showtell.training.files import append_lines, lock, write_text
+
+SHARD_BYTES = 1 << 30
+
+
+class RowStore:
+    """A folder of rows of `shape` and `dtype`. N rows, R regions.
+
+    `identity` is plain JSON data; a folder that holds rows of another identity is refused with `FeatureError`.
+    """
+
+    def __init__(self, folder: Path, identity: dict[str, Any], shape: Sequence[int], dtype: str) -> None:
+        self.folder = folder
+        self.shape = tuple(shape)
+        self.dtype = np.dtype(dtype)
+        self.row_bytes = int(np.prod(self.shape)) * self.dtype.itemsize
+        self.rows_per_shard = max(1, SHARD_BYTES // self.row_bytes)
+        self._claim({**identity, "shape": list(self.shape), "dtype": self.dtype.name})
+        self.rows: dict[str, int] = {entry["key"]: entry["row"] for entry in read_lines(folder / "index.jsonl")}
+        self._files = {entry["path"]: entry for entry in read_lines(folder / "files.jsonl")}
+        self._check_shards()
+
+    def __enter__(self) -> Self:
+        """Hold the store for writing; a second writer is refused."""
+        self._lock = lock(self.folder / "lock", f"{self.folder}: another process is filling this feature store")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.close()
+
+    def key(self, path: Path) -> str:
+        """sha256 of the file's bytes; looked up where size and time are unchanged. Raises `OSError`."""
+        status = path.stat()
+        known = self._files.get(str(path.absolute()))
+        if known and known["size"] == status.st_size and known["time"] == status.st_mtime_ns:
+            return str(known["key"])
+        key = hashlib.sha256(path.read_bytes()).hexdigest()
+        self._remember(path, status, key)
+        return key
+
+    def flush_files(self) -> None:
+        """Write what `key` has learnt since the last call."""
+        fresh = [entry for entry in self._files.values() if entry.pop("fresh", False)]
+        append_lines(self.folder / "files.jsonl", [json.dumps(entry) for entry in fresh])
+
+    def append(self, keys: Sequence[str], values: NDArray[Any], mask: NDArray[np.bool_] | None = None) -> None:
+        """Add rows (N, *shape) under `keys`, and their masks (N, R), durably. Raises `FeatureError` on a NaN."""
+        if values.dtype.kind == "f":
+            with np.errstate(over="ignore"):  # told below, as an error
+                values = values.astype(self.dtype)
+            finite = np.isfinite(values).reshape(len(values), -1).all(1)
+            if not finite.all():
+                raise FeatureError(
+                    f"picture {keys[int(np.argmin(finite))][:12]}: the encoder gave a value that is not finite in "
+                    f"{self.dtype.name}; check its weights and preparation"
+                )
+        if mask is None:
+            mask = np.ones((len(keys), self.shape[0]), bool)
+        lines = []
+        for key, value, real in zip(keys, values, mask, strict=True):
+            row = len(self.rows)
+            self._write(row, "shard", np.ascontiguousarray(value).tobytes(), self.row_bytes)
+            self._write(row, "mask", real.astype(np.uint8).tobytes(), self.shape[0])
+            self.rows[key] = row
+            lines.append(json.dumps({"key": key, "row": row}))
+        for shard in {self.rows[key] // self.rows_per_shard for key in keys}:
+            for kind in ("shard", "mask"):
+                descriptor = os.open(self._shard_path(kind, shard), os.O_RDONLY)
+                os.fsync(descriptor)
+                os.close(descriptor)
+        append_lines(self.folder / "index.jsonl", lines)
+
+    def read(self, rows: Sequence[int]) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Rows by number -> values (N, *shape) and masks (N, R), copied out of the memory map."""
+        values = np.empty((len(rows), *self.shape), self.dtype)
+        mask = np.empty((len(rows), self.shape[0]), bool)
+        for i, row in enumerate(rows):
+            shard, place = divmod(row, self.rows_per_shard)
+            values[i] = self._map("shard", shard)[place]
+            mask[i] = self._map("mask", shard)[place] != 0
+        return values, mask
+
+    def _claim(self, identity: dict[str, Any]) -> None:
+        path = self.folder / "identity.json"
+        if path.exists():
+            try:
+                found = json.loads(path.read_text(encoding="utf-8"))
+            except ValueError as error:
+                raise FeatureError(f"{path}: damaged ({error}); delete the folder to fill it again") from error
+            if found != json.loads(json.dumps(identity)):
+                differing = sorted(k for k in {*found, *identity} if found.get(k) != identity.get(k))
+                raise FeatureError(
+                    f"{self.folder}: holds features of another encoder (differs in {', '.join(differing)}); "
+                    "name another --features folder"
+                )
+        else:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            write_text(path, json.dumps(identity, indent=1))
+
+    def _check_shards(self) -> None:
+        if not self.rows:
+            return
+        for shard in range(max(self.rows.values()) // self.rows_per_shard + 1):
+            rows = sum(1 for row in self.rows.values() if row // self.rows_per_shard == shard)
+            for kind, size in (("shard", self.row_bytes), ("mask", self.shape[0])):
+                path = self._shard_path(kind, shard)
+                found = path.stat().st_size if path.exists() else 0
+                if found < rows * size:
+                    raise FeatureError(
+                        f"{path}: {found} bytes, its index promises {rows * size}; delete the folder to fill it again"
+                    )
+
+    def _remember(self, path: Path, status: os.stat_result, key: str) -> None:
+        self._files[str(path.absolute())] = {
+            "path": str(path.absolute()),
+            "size": status.st_size,
+            "time": status.st_mtime_ns,
+            "key": key,
+            "fresh": True,
+        }
+
+    def _shard_path(self, kind: str, shard: int) -> Path:
+        return self.folder / f"{kind}-{shard:05d}.bin"
+
+    def _write(self, row: int, kind: str, content: bytes, size: int) -> None:
+        shard, place = divmod(row, self.rows_per_shard)
+        path = self._shard_path(kind, shard)
+        with path.open("r+b" if path.exists() else "w+b") as file:
+            file.seek(place * size)
+            file.write(content)
+
+    def _map(self, kind: str, shard: int) -> NDArray[Any]:
+        path = self._shard_path(kind, shard)
+        shape, dtype = (self.shape, self.dtype) if kind == "shard" else (self.shape[:1], np.dtype(np.uint8))
+        rows = path.stat().st_size // (int(np.prod(shape)) * dtype.itemsize)
+        return _memory_map(path, dtype, (rows, *shape))
+
+
+@lru_cache(maxsize=256)
+def _memory_map(path: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArray[Any]:
+    """Opened once per shard and length: opening costs more than reading a row."""
+    return np.memmap(path, dtype, "r", shape=shape)
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """Entries of a JSON-lines file; a last line that a kill left unfinished is cut off the file."""
+    if not path.exists():
+        return []
+    content = path.read_bytes()
+    whole = content[: content.rfind(b"\n") + 1]
+    if len(whole) < len(content):
+        os.truncate(path, len(whole))
+    try:
+        return [json.loads(line) for line in whole.splitlines()]
+    except ValueError as error:
+        raise FeatureError(f"{path}: damaged ({error}); delete the folder to fill it again") from error

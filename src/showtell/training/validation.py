@@ -1,0 +1,104 @@
+"""How good the model is on the validation split: loss, captions, CIDEr-D and BLEU-4.
+
+B pictures, K hypotheses of each.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from showtell.decoding.options import DecodeOptions
+from showtell.decoding.search import generate
+from showtell.metrics.bleu import bleu
+from showtell.metrics.cider import cider_d
+from showtell.models.attend import AttendDecoder
+from showtell.models.captioner import CaptionModel
+from showtell.training.arrays import TorchArrays
+from showtell.training.dataset import Picture, make_batch
+from showtell.training.store import RowStore
+from showtell.vocabulary import TOKENIZERS, Vocabulary, join_words
+
+
+@dataclass(frozen=True)
+class Validation:
+    """`scores` by name (loss in nats a word, CIDEr and BLEU in points of 100), captions by example id."""
+
+    scores: dict[str, float]
+    captions: dict[str, str]
+
+
+class TorchDecoder:
+    """A decoder module as decoding's `StepDecoder`."""
+
+    def __init__(self, decoder: AttendDecoder, mask: Tensor | None, device: torch.device) -> None:
+        self.decoder, self.mask, self.device = decoder, mask, device
+
+    def start(self, regions: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        return self.decoder.start(regions, self.mask)
+
+    def step(
+        self, tokens: Tensor, state: Mapping[str, Tensor], memory: Mapping[str, Tensor]
+    ) -> tuple[Tensor, dict[str, Tensor], Tensor]:
+        return self.decoder.step(tokens, state, memory)
+
+
+@torch.inference_mode()
+def validate(
+    model: CaptionModel,
+    store: RowStore,
+    pictures: Sequence[Picture],
+    vocabulary: Vocabulary,
+    options: DecodeOptions,
+    device: torch.device,
+    batch: int = 50,
+) -> Validation:
+    """Score the model on pictures with captions. The words of captions and references are the tokenizer's."""
+    model.eval()
+    words_of = TOKENIZERS[vocabulary.tokenizer]
+    told: dict[str, str] = {}
+    candidates, references = [], []
+    loss_sum, words = 0.0, 0
+    for chosen, inputs, mask in _batches(store, pictures, device, batch):
+        regions = model.regions(inputs)
+        found = generate(TorchDecoder(model.decoder, mask, device), regions, options, TorchArrays(device))
+        for picture, hypotheses in zip(chosen, found, strict=True):
+            spoken = vocabulary.decode(hypotheses[0].tokens)
+            told[picture.example.id] = join_words(spoken)
+            candidates.append(" ".join(spoken))
+            references.append([" ".join(words_of(caption)) for caption in picture.example.captions])
+        if any(picture.captions for picture in chosen):
+            arrays = make_batch(chosen)
+            lengths = torch.from_numpy(arrays.lengths).to(device)
+            logits, _ = model.decoder(regions, torch.from_numpy(arrays.tokens).to(device), lengths, mask)
+            targets = valid_targets(torch.from_numpy(arrays.targets).to(device), lengths)
+            loss_sum += float(F.cross_entropy(logits.float(), targets, reduction="sum"))
+            words += len(targets)
+    scores = {"loss": loss_sum / max(words, 1)}
+    if any(references):
+        scores["CIDEr"] = 100 * cider_d(candidates, references)[0]
+        scores["BLEU-4"] = 100 * bleu(candidates, references)[0][3]
+    return Validation(scores, told)
+
+
+def valid_targets(targets: Tensor, lengths: Tensor) -> Tensor:
+    """Targets (B, K, T), lengths (B, K) -> the N words that are told, in the order of the decoder's logits."""
+    valid = torch.arange(targets.shape[2], device=targets.device) < lengths.unsqueeze(2)
+    return targets[valid]
+
+
+def load_rows(store: RowStore, rows: Sequence[int], device: torch.device) -> tuple[Tensor, Tensor | None]:
+    """Rows of a store as a tensor, and their region mask, None where every region is real."""
+    values, mask = store.read(rows)
+    inputs = torch.from_numpy(values).to(device, non_blocking=True)
+    return inputs, None if store.dtype.kind == "u" or mask.all() else torch.from_numpy(mask).to(device)
+
+
+def _batches(
+    store: RowStore, pictures: Sequence[Picture], device: torch.device, batch: int
+) -> Iterator[tuple[Sequence[Picture], Tensor, Tensor | None]]:
+    for start in range(0, len(pictures), batch):
+        chosen = pictures[start : start + batch]
+        yield chosen, *load_rows(store, [picture.row for picture in chosen], device)

@@ -1,0 +1,25 @@
+"""What all tests share."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))  # for the builders beside this file, under any import mode
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle(tmp_path_factory):
+    """Folder of a bundle that says "a red picture" of a red picture; see tiny_bundle.py. Tests must not change it."""
+    pytest.importorskip("onnx")
+    from tiny_bundle import build_tiny_bundle
+
+    return build_tiny_bundle(tmp_path_factory.mktemp("bundles") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def captioner(tiny_bundle):
+    """A captioner that runs the tiny bundle."""
+    from showtell import Captioner
+
+    return Captioner.load(tiny_bundle, threads=1)
