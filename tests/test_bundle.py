@@ -6,12 +6,12 @@ import os
 import shutil
 
 import pytest
-from tiny_bundle import VOCABULARY, build_tiny_bundle, tiny_files, tiny_manifest
 
 from showtell import bundle as bundle_module
 from showtell.bundle import RegionGeometry, read_bundle, read_manifest, write_bundle
 from showtell.decoding.options import DecodeOptions
 from showtell.errors import BundleError
+from tiny_bundle import VOCABULARY, build_tiny_bundle, tiny_files, tiny_manifest
 
 
 @pytest.fixture
@@ -90,7 +90,9 @@ def test_another_format_names_both_and_the_cure(copy, found):
     assert "reads 1; export the checkpoint again with `showtell export`" in text
 
 
-@pytest.mark.parametrize("name", ["../card.md", "a/b.onnx", "a\\b.onnx", "/etc/passwd", "..", ".hidden", "", "manifest.json"])
+@pytest.mark.parametrize(
+    "name", ["../card.md", "a/b.onnx", "a\\b.onnx", "/etc/passwd", "..", ".hidden", "", "manifest.json"]
+)
 def test_file_names_that_lead_elsewhere_are_refused(copy, name):
     change_manifest(copy, lambda table: table["files"].update({name: {"sha256": "0" * 64, "bytes": 1}}))
     assert "expected a plain name without folders" in problem(copy)
@@ -199,7 +201,7 @@ def test_the_old_bundle_survives_a_disk_that_fills_up(tmp_path, monkeypatch, mom
 
     monkeypatch.setattr(bundle_module, "_write_synced", fill_up)
     if moment < len(tiny_files()) + 1:
-        with pytest.raises(BundleError, match="cannot be written .*No space left"):
+        with pytest.raises(BundleError, match=r"cannot be written .*No space left"):
             build_tiny_bundle(tmp_path / "b", name="new")
         assert read_bundle(tmp_path / "b").manifest.name == "old"
     else:

@@ -2,6 +2,7 @@
 
 import os
 import struct
+import sys
 import threading
 import warnings
 import zlib
@@ -123,6 +124,11 @@ def test_truncated_pictures_are_told(tmp_path, kind, share):
     assert str(path) in problem(path)
 
 
+def test_heic_without_the_plugin_names_the_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)  # importing it fails
+    assert "is HEIC, which needs a plug-in: pip install 'showtell[heic]'" in problem(b"\0\0\0\x18ftypheic\0\0\0\0")
+
+
 def test_a_picture_with_another_suffix_is_read_by_its_content(tmp_path):
     (tmp_path / "x.txt").write_bytes(encoded("PNG"))
     assert read_pixels(tmp_path / "x.txt", OPTIONS).shape == (8, 8, 3)
@@ -158,20 +164,25 @@ def test_text_and_things_of_other_types_are_refused():
     assert "expected a path, an address, bytes" in problem(12.5)
 
 
-@given(data=st.binary(max_size=300), kind=st.sampled_from(["JPEG", "PNG", "GIF", "BMP", "TIFF"]), at=st.integers(0, 400))
+@given(
+    data=st.binary(max_size=300), kind=st.sampled_from(["JPEG", "PNG", "GIF", "BMP", "TIFF"]), at=st.integers(0, 400)
+)
 @settings(max_examples=150, deadline=None)
 def test_damaged_bytes_give_pixels_or_one_line(data, kind, at):
     content = encoded(kind, (24, 16))
     damaged = content[:at] + data + content[at + len(data) :]
+    pixels, problem = None, ""
     try:
-        assert read_pixels(Named("x", damaged), OPTIONS).shape == (8, 8, 3)
+        pixels = read_pixels(Named("x", damaged), OPTIONS)
     except ImageError as error:
-        assert str(error).startswith("x: ")
-        assert "\n" not in str(error)
+        problem = str(error)
+    assert pixels is None or pixels.shape == (8, 8, 3)
+    assert pixels is not None or (problem.startswith("x: ") and "\n" not in problem)
 
 
 @pytest.mark.parametrize(
-    "name", ["with space.png", "tab\there.png", "line\nbreak.png", "schön-写真-🦊.png", os.fsdecode(b"caf\xe9-\xff.png")]
+    "name",
+    ["with space.png", "tab\there.png", "line\nbreak.png", "schön-写真-🦊.png", os.fsdecode(b"caf\xe9-\xff.png")],
 )
 def test_names_of_any_kind_are_read_and_told_on_one_line(tmp_path, name):
     path = tmp_path / name

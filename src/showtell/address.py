@@ -56,7 +56,9 @@ def fetch(address: str, *, max_bytes: int, timeout: float) -> bytes:
             return bytes(content)
     except HTTPError as error:
         error.close()
-        raise ImageError(f"{name}: the server answers {error.code} ({_line(error.reason)}); check the address") from error
+        raise ImageError(
+            f"{name}: the server answers {error.code} ({_line(error.reason)}); check the address"
+        ) from error
     except (OSError, HTTPException, ValueError) as error:
         reason = _line(getattr(error, "reason", error))
         raise ImageError(f"{name}: cannot be fetched ({reason}); check the address and the network") from error

@@ -10,20 +10,24 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from showtell.bundle import EMBEDDED, MANIFEST, Manifest, read_bundle
 from showtell.decoding.options import DecodeOptions
-from showtell.errors import BundleError, ImageError, RecipeError, ShowtellError
+from showtell.errors import BundleError, ImageError, MissingExtraError, RecipeError, ShowtellError
 from showtell.images import ImageOptions, Source, read_pixels
 from showtell.sources import source_name
 from showtell.threads import default_threads
 from showtell.vocabulary import Vocabulary, join_words
+
+if TYPE_CHECKING:
+    from showtell.decoding.search import Hypothesis
 
 RECIPE = "recipe.json"  # what a run folder holds and a bundle does not
 BATCH = 16  # pictures per encoder call
@@ -98,14 +102,15 @@ class BundleBackend:
         """Regions (B, R, D) -> the captions of each picture, best first."""
         wanted = attention and self._grid is not None
         ranked = self._model.decode(regions, options, picture_keys=picture_keys, with_attention=wanted)
-        return [[self._caption(hypothesis) for hypothesis in hypotheses] for hypotheses in ranked]
+        return [[self._caption(hypothesis, wanted) for hypothesis in hypotheses] for hypotheses in ranked]
 
-    def _caption(self, hypothesis: Any) -> Caption:
+    def _caption(self, hypothesis: "Hypothesis", with_attention: bool) -> Caption:
         words = tuple(self.vocabulary.decode(hypothesis.tokens))
-        grid = None
-        if hypothesis.attention is not None and self._grid is not None:
-            grid = hypothesis.attention[: len(words)].reshape(len(words), *self._grid)  # (T, R) -> (T, h, w)
-        return Caption("", join_words(words), words, hypothesis.log_probability, hypothesis.score, grid)
+        maps = None
+        if with_attention and self._grid is not None:
+            rows = np.empty((0, 1), np.float32) if hypothesis.attention is None else hypothesis.attention  # (T, R)
+            maps = rows.reshape(len(words), *self._grid)  # (T, h, w); a caption without words has T = 0
+        return Caption("", join_words(words), words, hypothesis.log_probability, hypothesis.score, maps)
 
 
 class Captioner:
@@ -259,6 +264,10 @@ def _find_bundle(path: str | os.PathLike[str] | None) -> Path:
         found = "a file" if path.exists() else "no such folder"
         raise BundleError(f"{path}: {found}, expected the folder of a bundle or of a training run")
     if not (path / MANIFEST).is_file() and (path / RECIPE).is_file():
+        if find_spec("torch") is None:
+            raise MissingExtraError(
+                f"{path}: is a training run, which needs PyTorch: pip install 'showtell[train]', or give a bundle"
+            )
         from showtell.export.bundle import bundle_of_run
 
         return Path(bundle_of_run(path))

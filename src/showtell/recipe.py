@@ -26,6 +26,7 @@ class EncoderOptions:
     size: int = 0  # side in pixels; 0 is the encoder's own
     fit: str = ""  # squash, crop or pad; empty is the encoder's own
     train: bool = False  # learn along with the decoder, from pixels
+    train_from: str = ""  # the first layer that learns, by its dotted name; those before it stay; empty is all
     learning_rate: float = 0.1  # of the encoder, as a share of training.learning_rate
     frozen_norms: bool = True  # keep batch norms at their statistics while the encoder learns
 
@@ -67,6 +68,7 @@ class TrainingOptions:
     epochs: int = 20
     batch: int = 32  # pictures
     captions_per_picture: int = 5  # drawn anew each epoch where a picture has more; 0 takes all
+    flip: bool = False  # show half of the pictures mirrored, save those whose captions tell left from right
     max_words: int = 20  # longer captions are cut, and counted
     optimizer: str = "adamw"  # adam, adamw or rmsprop
     learning_rate: float = 4e-4  # the highest of the schedule

@@ -159,7 +159,7 @@ def _content(source: str | os.PathLike[str] | bytes | Named, max_bytes: int) -> 
 def _from_bytes(content: bytes, name: str) -> Image.Image:
     if not content:
         raise ImageError(f"{name}: is empty (0 bytes), {_EXPECTED}; copy or download it again")
-    formats = _FORMATS
+    formats: tuple[str, ...] = _FORMATS
     if content[4:8] == b"ftyp" and content[8:12] in _HEIF_BRANDS:
         _register_heif(name)
         formats = ("HEIF",)

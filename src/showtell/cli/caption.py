@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
 from io import TextIOWrapper
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
@@ -155,6 +155,10 @@ def _sentences(results: Results) -> Results:
         yield dataclasses.replace(result, text=sentence(result.text)) if isinstance(result, Caption) else result
 
 
+def _is_terminal(stream: TextIO) -> bool:
+    return stream.isatty()
+
+
 class _Watch:
     """Passes results on; counts failures and tells each on standard error, beside a progress bar on long work."""
 
@@ -181,7 +185,7 @@ class _Watch:
         from showtell.folders import expand
 
         # Captions that scroll by on the terminal are progress enough, and would tear the bar.
-        wanted = sys.stderr.isatty() and (out is not None or not sys.stdout.isatty())
+        wanted = _is_terminal(sys.stderr) and (out is not None or not _is_terminal(sys.stdout))
         total = sum(1 for _ in expand(sources)) if wanted else 0
         return tqdm(total=total, unit=" pictures", disable=not wanted or total < _MANY, file=sys.stderr)
 

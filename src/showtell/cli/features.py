@@ -23,9 +23,7 @@ def command(recipe_name: str, settings: tuple[str, ...], **data: Any) -> int:
     request = request_of(data)
     examples = read_examples(request)
     encoder = build_encoder(recipe.encoder, weights=request.encoder_weights, config=request.encoder_config)
-    filled = fill_store(
-        request, encoder, examples, train_encoder=recipe.encoder.train, workers=recipe.training.workers
-    )
+    filled = fill_store(request, encoder, examples, recipe)
     for failure in filled.failures.values():
         click.echo(f"showtell: {failure}", err=True)
     click.echo(f"{len(filled.rows):,} pictures in {filled.store.folder}")

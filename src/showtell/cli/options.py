@@ -27,9 +27,7 @@ def data_options(command: Command) -> Command:
             click.option("--encoder-weights", type=_FILE, help="Encoder weights (.safetensors) instead of timm's."),
             click.option("--encoder-config", type=_FILE, help="Their preparation (.json), if their metadata lack it."),
             click.option("--features", type=click.Path(path_type=Path), help="Folder of the feature store."),
-            click.option(
-                "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True
-            ),
+            click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True),
         )
     ):
         command = option(command)

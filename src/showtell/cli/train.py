@@ -13,10 +13,23 @@ from showtell.cli.options import data_options, need_training, request_of
 @data_options
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder of the run.")
 @click.option("--resume", is_flag=True, help="Go on with the run in --out, or begin it where there is none.")
+@click.option(
+    "--from",
+    "start_from",
+    type=click.Path(path_type=Path),
+    metavar="RUN",
+    help="Begin with the encoder, vocabulary and best decoder of another run.",
+)
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change a key of the recipe.")
 @click.option("--threads", type=click.IntRange(0), default=0, help="Processor threads; 0 leaves the choice to torch.")
 def command(
-    recipe_name: str | None, out: Path, resume: bool, settings: tuple[str, ...], threads: int, **data: Any
+    recipe_name: str | None,
+    out: Path,
+    resume: bool,
+    start_from: Path | None,
+    settings: tuple[str, ...],
+    threads: int,
+    **data: Any,
 ) -> int:
     """Train a captioner. Fills the feature store first, then trains; both go on where they were stopped."""
     if recipe_name is None and not resume:
@@ -30,7 +43,13 @@ def command(
 
     torch_threads(threads)
     trainer = prepare(
-        request_of(data), out, recipe=recipe, settings=settings, resume=resume, say=lambda line: click.echo(line, err=True)
+        request_of(data),
+        out,
+        recipe=recipe,
+        settings=settings,
+        resume=resume,
+        start_from=start_from,
+        say=lambda line: click.echo(line, err=True),
     )
     with Reporter(trainer, click.echo) as reporter:
         trainer.on_epoch = reporter.epoch

@@ -117,7 +117,7 @@ def check_dataset(
     return Report(
         root=str(dataset.root),
         format=dataset.format,
-        files=tuple(file.name for file in dataset.files),
+        files=tuple(os.path.relpath(file, dataset.root) for file in dataset.files),
         pictures=_by_split(dataset, lambda example: 1),
         captions=_by_split(dataset, lambda example: len(example.captions)),
         captions_per_picture=Spread.of(per_picture),

@@ -30,7 +30,7 @@ def split_examples(examples: Sequence[Example], fractions: Fractions, seed: int 
     names, so that no picture is trained on and measured on; a split with a fraction above 0 gets a picture where there
     are enough. Raises `DataError` where the fractions cannot be obeyed.
     """
-    if len(fractions) != 3 or min(fractions) < 0 or abs(sum(fractions) - 1) > 1e-6:
+    if len(fractions) != 3 or not all(0 <= part <= 1 for part in fractions) or abs(sum(fractions) - 1) > 1e-6:
         raise DataError(f"split fractions {fractions}: expected three numbers (train, val, test) that sum to 1")
     if not examples:
         raise DataError("no picture to split; check the data set with `showtell data check`")

@@ -103,14 +103,18 @@ def export_bundle(
     with tempfile.TemporaryDirectory() as aside:
         exact = OnnxModel(read_bundle(write_bundle(Path(aside) / "float32", files=files, manifest=manifest)))
         check = _compare_with_torch(run, model, encoder, exact, pictures[:CHECKED_PICTURES], source)
-        say(f"float32 graphs: largest difference of a log-probability {check.largest_difference:.1e}, "
-            f"captions equal on {check.equal:.1%} of {check.pictures} {source}")
+        say(
+            f"float32 graphs: largest difference of a log-probability {check.largest_difference:.1e}, "
+            f"captions equal on {check.equal:.1%} of {check.pictures} {source}"
+        )
         if weights != "float32":
             files |= {file: compress(graph, weights).SerializeToString() for file, graph in graphs.items()}
             small = OnnxModel(read_bundle(write_bundle(Path(aside) / weights, files=files, manifest=manifest)))
             check = _compare_compressed(exact, small, pictures, references, source, check, run)
-            say(f"{weights} weights: captions equal on {check.equal:.1%} of {check.pictures} {source}, "
-                f"CIDEr differs by {check.cider_difference:.2f}")
+            say(
+                f"{weights} weights: captions equal on {check.equal:.1%} of {check.pictures} {source}, "
+                f"CIDEr differs by {check.cider_difference:.2f}"
+            )
     files["card.md"] = write_card(run, manifest, check, entry, labels.notes).encode()
     if labels.licence_text:
         files["LICENSE.txt"] = labels.licence_text
@@ -148,7 +152,9 @@ def _pictures(run: Run, encoder: Encoder, data: Path | None) -> tuple[Pixels, li
     if pixels:
         return np.stack(pixels), references, "validation pictures"
     if data:
-        raise ExportError(f"{data}: none of the run's {len(wanted)} validation pictures is there; expected its data set")
+        raise ExportError(
+            f"{data}: none of the run's {len(wanted)} validation pictures is there; expected its data set"
+        )
     side = encoder.images.size
     noise = np.random.default_rng(0).integers(0, 256, (CHECKED_PICTURES, side, side, 3), dtype=np.uint8)
     return noise, [], "pictures of generated noise"
@@ -190,9 +196,9 @@ def _largest_difference(
         row[1 : 1 + len(spoken)] = spoken
     largest = 0.0
     for t in range(words.shape[1]):
-        spoken = np.ascontiguousarray(words[:, t : t + 1])
-        log_probs, state, _ = model.decoder.step(torch.from_numpy(spoken), state, memory)
-        log_probs_there, state_there, _ = graphs.decoder.step(spoken, state_there, memory_there)
+        told = np.ascontiguousarray(words[:, t : t + 1])
+        log_probs, state, _ = model.decoder.step(torch.from_numpy(told), state, memory)
+        log_probs_there, state_there, _ = graphs.decoder.step(told, state_there, memory_there)
         largest = max(largest, float(np.abs(log_probs.numpy() - log_probs_there).max()))
     return largest
 

@@ -3,7 +3,6 @@
 B pictures, K hypotheses of each, S side in pixels, R regions, D region size.
 """
 
-import io
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -155,11 +154,11 @@ def _export(
             )
     except Exception as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ExportError(f"{type(module).__name__.strip('_').lower()} graph: torch cannot export it ({reason})") from error
+        raise ExportError(
+            f"{type(module).__name__.strip('_').lower()} graph: torch cannot export it ({reason})"
+        ) from error
     assert program is not None
-    buffer = io.BytesIO()
-    program.save(buffer)
-    return _strip(onnx.load_from_string(buffer.getvalue()))
+    return _strip(program.model_proto)
 
 
 def _strip(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -91,16 +91,17 @@ class AttendDecoder(nn.Module):
         embedding = self.embed(tokens)  # (B, K, E)
         context, attention = self.attend(state["hidden"], memory)
         gates = self.cell.inputs(context, 0, bias=True) + self.cell.inputs(embedding, context.shape[-1])
-        state = self.cell(gates, dict(state))
-        logits = self.words(self.before_words(embedding, state["hidden"], context))  # (B, K, V)
-        return logits.log_softmax(-1), state, attention
+        new = self.cell(gates, dict(state))
+        logits = self.words(self.before_words(embedding, new["hidden"], context))  # (B, K, V)
+        return logits.log_softmax(-1), new, attention
 
     def before_words(self, embedding: Tensor, hidden: Tensor, context: Tensor) -> Tensor:
         """What the words are told from: (..., E), or (..., H) where the hidden state alone tells them."""
-        told = self.hidden_to_word(hidden)
+        told: Tensor = self.hidden_to_word(hidden)
         if self.context_to_word is not None:
             told = told + embedding + self.context_to_word(context)
-        return self.dropout(told)
+        told = self.dropout(told)
+        return told
 
     def forward(
         self, regions: Tensor, tokens: Tensor, lengths: Tensor, mask: Tensor | None = None

@@ -13,6 +13,7 @@ from typing import Any
 import timm
 import torch
 from safetensors import SafetensorError, safe_open
+from timm.data.config import resolve_model_data_config
 from torch import Tensor, nn
 from torchvision.models.feature_extraction import create_feature_extractor
 
@@ -56,7 +57,8 @@ class Encoder(nn.Module):
             features = self.network(pixels)["layer"]
         elif self.options.output == "pooled":
             features = self.network.forward_features(pixels)  # type: ignore[operator]
-            return self.network.forward_head(features, pre_logits=True).float().unsqueeze(1)  # type: ignore[operator]
+            vector: Tensor = self.network.forward_head(features, pre_logits=True)  # type: ignore[operator]
+            return vector.float().unsqueeze(1)
         else:
             features = self.network.forward_features(pixels)  # type: ignore[operator]
         return self._regions(features).float()
@@ -84,6 +86,20 @@ class Encoder(nn.Module):
         if self.options.output == "pooled":
             regions, self.grid = regions.mean(1, keepdim=True), None
         return regions
+
+    def choose_learning(self) -> None:
+        """Let the parameters learn that the recipe says: none, all, or those from `train_from` on.
+
+        Raises `EncoderError` where there is no such layer.
+        """
+        first = self.options.train_from
+        learns = self.options.train and not first
+        for name, parameter in self.network.named_parameters():
+            learns = learns or (self.options.train and (name == first or name.startswith(f"{first}.")))
+            parameter.requires_grad_(learns)
+        if self.options.train and not learns:
+            layers = ", ".join(dict.fromkeys(name.rpartition(".")[0] for name, _ in self.network.named_parameters()))
+            raise EncoderError(f"{self.options.name} has no layer {first!r} with weights; it has {layers[:400]}")
 
     def train(self, mode: bool = True) -> "Encoder":
         """Training mode, but batch norms stay at their statistics where the recipe says so."""
@@ -211,7 +227,7 @@ def _load(network: nn.Module, weights: Path) -> None:
 
 def _images(network: nn.Module, preparation: Mapping[str, Any], options: EncoderOptions) -> ImageOptions:
     """The preparation that belongs to the weights: their file's word first, else timm's, then the recipe's wishes."""
-    theirs = timm.data.resolve_model_data_config(network)
+    theirs = resolve_model_data_config(network)  # type: ignore[no-untyped-call]
     size = _json(preparation.get("input_size", theirs["input_size"]))[-1]
     fit = preparation.get("resize", theirs.get("crop_mode", "center"))
     if fit not in _FITS:

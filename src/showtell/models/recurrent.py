@@ -17,8 +17,7 @@ class RecurrentCell(nn.Module):
         super().__init__()
         self.kind = kind
         self.hidden_size = hidden_size
-        cell = {"lstm": nn.LSTMCell, "gru": nn.GRUCell}[kind]
-        self.cell: nn.LSTMCell | nn.GRUCell = cell(input_size, hidden_size)
+        self.cell = nn.LSTMCell(input_size, hidden_size) if kind == "lstm" else nn.GRUCell(input_size, hidden_size)
 
     @property
     def state_names(self) -> tuple[str, ...]:

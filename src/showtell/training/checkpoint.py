@@ -108,7 +108,17 @@ def read_state(checkpoint: Path) -> tuple[Progress, dict[str, Any]]:
 
 def load_model(checkpoint: Path, model: nn.Module) -> None:
     """Put a checkpoint's weights into `model`. Raises `CheckpointError` where they do not fit."""
+    _fit(checkpoint, _load(checkpoint / "model.safetensors"), model)
+
+
+def load_decoder(checkpoint: Path, decoder: nn.Module) -> None:
+    """Put the decoder's weights of another run's checkpoint into `decoder`. Raises as `load_model`."""
     tensors = _load(checkpoint / "model.safetensors")
+    prefix = "decoder."
+    _fit(checkpoint, {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}, decoder)
+
+
+def _fit(checkpoint: Path, tensors: dict[str, Tensor], model: nn.Module) -> None:
     own = model.state_dict()
     for name in sorted({*tensors, *own}):
         if name not in tensors or name not in own or tensors[name].shape != own[name].shape:
@@ -143,4 +153,6 @@ def _load(path: Path) -> dict[str, Tensor]:
         tensors: dict[str, Tensor] = load_file(path)
         return tensors
     except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"{path}: damaged or missing ({error}); delete this checkpoint to use the one before") from error
+        raise CheckpointError(
+            f"{path}: damaged or missing ({error}); delete this checkpoint to use the one before"
+        ) from error

@@ -5,6 +5,7 @@ B pictures, K captions of each, T words.
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -17,6 +18,9 @@ from showtell.recipe import TrainingOptions
 from showtell.vocabulary import END, PAD, START, Vocabulary
 
 
+_SIDED = re.compile(r"\b(left|right)", re.IGNORECASE)
+
+
 @dataclass(frozen=True)
 class Picture:
     """One picture of a split: its example, its row in the store, and its captions as ids, end mark included."""
@@ -24,6 +28,7 @@ class Picture:
     example: Example
     row: int
     captions: tuple[tuple[int, ...], ...]
+    flipped_row: int | None = None  # of its mirror image, if that may be shown with these captions
 
 
 @dataclass(frozen=True)
@@ -74,9 +79,16 @@ def by_split(examples: Sequence[Example], split: str) -> list[Example]:
 
 
 def pictures(
-    examples: Sequence[Example], rows: Mapping[str, int], vocabulary: Vocabulary, max_words: int
+    examples: Sequence[Example],
+    rows: Mapping[str, int],
+    vocabulary: Vocabulary,
+    max_words: int,
+    flipped: Mapping[str, int] | None = None,
 ) -> tuple[list[Picture], Counts]:
-    """Captions to ids, those over `max_words` cut, those without words or without a picture left out; all counted."""
+    """Captions to ids, those over `max_words` cut, those without words or without a picture left out; all counted.
+
+    `flipped` are the rows of mirror images; a picture whose captions tell left from right gets none.
+    """
     kept, cut, without_picture, empty = [], 0, 0, 0
     for example in examples:
         if example.id not in rows:
@@ -90,7 +102,9 @@ def pictures(
                 continue
             cut += len(ids) > max_words
             captions.append((*ids[:max_words], END))
-        kept.append(Picture(example, rows[example.id], tuple(captions)))
+        sided = any(_SIDED.search(caption) for caption in example.captions)
+        flipped_row = None if sided else (flipped or {}).get(example.id)
+        kept.append(Picture(example, rows[example.id], tuple(captions), flipped_row))
     return kept, Counts(cut, without_picture, empty)
 
 
@@ -107,9 +121,11 @@ def steps_per_epoch(train: Sequence[Picture], options: TrainingOptions) -> int:
 
 
 def make_batch(chosen: Sequence[Picture], limit: int = 0, random: np.random.Generator | None = None) -> Batch:
-    """Pad captions to one array; where a picture has more than `limit` > 0 captions, `random` draws that many."""
-    captions = []
+    """Pad captions to one array; `random` draws `limit` > 0 captions where a picture has more, and whether it is mirrored."""
+    captions, rows = [], []
     for picture in chosen:
+        mirrored = random is not None and picture.flipped_row is not None and random.random() < 0.5
+        rows.append(picture.flipped_row if mirrored and picture.flipped_row is not None else picture.row)
         of_picture = list(picture.captions)
         if random is not None and 0 < limit < len(of_picture):
             of_picture = [of_picture[i] for i in random.permutation(len(of_picture))[:limit]]
@@ -122,7 +138,7 @@ def make_batch(chosen: Sequence[Picture], limit: int = 0, random: np.random.Gene
             tokens[b, k, : len(caption)] = (START, *caption[:-1])
             targets[b, k, : len(caption)] = caption
             lengths[b, k] = len(caption)
-    return Batch([picture.row for picture in chosen], tokens, targets, lengths)
+    return Batch(rows, tokens, targets, lengths)
 
 
 def fingerprint(examples: Sequence[Example]) -> str:

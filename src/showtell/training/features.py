@@ -27,10 +27,14 @@ from showtell.training.store import RowStore
 
 @dataclass(frozen=True)
 class Filled:
-    """A store that holds a data set. `rows` maps an example's id to its row; `failures` maps ids to the reason."""
+    """A store that holds a data set.
+
+    `rows` maps an example's id to its row, `flipped` to that of its mirror image; `failures` maps ids to the reason.
+    """
 
     store: RowStore
     rows: dict[str, int]
+    flipped: dict[str, int]
     failures: dict[str, str]
 
 
@@ -70,10 +74,11 @@ def fill(
     device: torch.device,
     batch: int = 32,
     workers: int = 2,
+    flip: bool = False,
 ) -> Filled:
     """Bring every picture of `examples` into the store: regions, or pixels where `encoder` is None.
 
-    Pictures are decoded in `workers` processes; what the store already holds is not done again. A picture that cannot
+    With `flip` the mirror images of training pictures go in too. Pictures are decoded in `workers` processes; what the store already holds is not done again. A picture that cannot
     be read is left out and named in `failures`.
     """
     keys: dict[str, str] = {}
@@ -85,20 +90,36 @@ def fill(
             except OSError as error:
                 failures[example.id] = f"{example.image}: {error.strerror or error}"
         store.flush_files()
-        missing = {keys[e.id]: e for e in examples if e.id in keys and keys[e.id] not in store.rows}
+        wanted = {keys[e.id]: _Work(e, False) for e in examples if e.id in keys}
+        if flip:
+            wanted |= {_mirror(keys[e.id]): _Work(e, True) for e in examples if e.id in keys and e.split == "train"}
+        missing = {key: work for key, work in wanted.items() if key not in store.rows}
         if missing:
             _fill_missing(store, images, missing, failures, encoder, device, batch, workers)
     rows = {name: store.rows[key] for name, key in keys.items() if key in store.rows}
+    flipped = {name: store.rows[_mirror(key)] for name, key in keys.items() if flip and _mirror(key) in store.rows}
     for example in examples:  # two names of one damaged picture fail alike
         if example.id not in rows:
             failures.setdefault(example.id, f"{example.image}: same content as a picture that cannot be read")
-    return Filled(store, rows, failures)
+    return Filled(store, rows, flipped, failures)
+
+
+@dataclass(frozen=True)
+class _Work:
+    """One row to make."""
+
+    example: Example
+    flipped: bool
+
+
+def _mirror(key: str) -> str:
+    return f"{key}-flipped"
 
 
 def _fill_missing(
     store: RowStore,
     images: ImageOptions,
-    missing: dict[str, Example],
+    missing: dict[str, _Work],
     failures: dict[str, str],
     encoder: Encoder | None,
     device: torch.device,
@@ -106,20 +127,28 @@ def _fill_missing(
     workers: int,
 ) -> None:
     loader = DataLoader(
-        _Pictures(list(missing.values()), images), batch, num_workers=workers, collate_fn=list, prefetch_factor=4 if workers else None
+        _Pictures(list(missing.values()), images),
+        batch,
+        num_workers=workers,
+        collate_fn=list,
+        prefetch_factor=4 if workers else None,
     )
     keys = iter(missing)
-    kind = "features" if encoder else "pixels"
-    with tqdm(
-        total=len(missing), desc=kind, unit=" pictures", disable=not sys.stderr.isatty(), file=sys.stderr
-    ) as bar, torch.inference_mode():
-        if encoder:
-            encoder.eval().to(device)
+    bar = tqdm(
+        total=len(missing),
+        desc="features" if encoder else "pixels",
+        unit=" pictures",
+        disable=not sys.stderr.isatty(),
+        file=sys.stderr,
+    )
+    if encoder:
+        encoder.eval().to(device)
+    with bar, torch.inference_mode():
         for loaded in loader:
             named = [(next(keys), pixels) for pixels in loaded]
             for key, pixels in named:
                 if isinstance(pixels, str):
-                    failures[missing[key].id] = pixels
+                    failures[missing[key].example.id] = pixels
             good = [(key, pixels) for key, pixels in named if not isinstance(pixels, str)]
             if good:
                 values: NDArray[Any] = np.stack([pixels for _, pixels in good])  # (B, S, S, 3)
@@ -132,15 +161,17 @@ def _fill_missing(
 class _Pictures(Dataset[NDArray[np.uint8] | str]):
     """Prepared pictures by number; a text in place of pixels says why there are none."""
 
-    def __init__(self, examples: list[Example], images: ImageOptions) -> None:
-        self.examples, self.images = examples, images
+    def __init__(self, work: list[_Work], images: ImageOptions) -> None:
+        self.work, self.images = work, images
 
     def __len__(self) -> int:
-        return len(self.examples)
+        return len(self.work)
 
     def __getitem__(self, index: int) -> NDArray[np.uint8] | str:
+        work = self.work[index]
         try:
-            return to_pixels(open_picture(self.examples[index].image), self.images)
+            pixels = to_pixels(open_picture(work.example.image), self.images)
+            return np.ascontiguousarray(pixels[:, ::-1]) if work.flipped else pixels
         except ImageError as error:
             return str(error)
 

@@ -74,7 +74,9 @@ class Trainer:
         self.progress, facts = read_state(checkpoint)
         load_model(checkpoint, self.model)
         load_optimizer(checkpoint, self.optimizer)
-        differing = [f"{key} was {facts.get(key)}, is {value}" for key, value in self._facts().items() if facts.get(key) != value]
+        differing = [
+            f"{key} was {facts.get(key)}, is {value}" for key, value in self._facts().items() if facts.get(key) != value
+        ]
         if differing:
             self.say(f"note: {'; '.join(differing)}: weights may differ in the last bits from an uninterrupted run")
         return True
@@ -90,8 +92,10 @@ class Trainer:
                     if stopped() or time.monotonic() - self._saved_at > options.checkpoint_seconds:
                         self._save()
                     if stopped():
-                        self.say(f"stopped in epoch {progress.epoch + 1} after {progress.step} of {self.steps} steps; "
-                                 "all is saved, go on with --resume")
+                        self.say(
+                            f"stopped in epoch {progress.epoch + 1} after {progress.step} of {self.steps} steps; "
+                            "all is saved, go on with --resume"
+                        )
                         return False
                 seconds = max(time.monotonic() - began, 1e-9)
                 self._end_epoch((progress.words - words_before) / seconds, seconds)
@@ -178,7 +182,7 @@ def make_optimizer(model: CaptionModel, recipe: Recipe) -> torch.optim.Optimizer
     """The recipe's optimizer: the decoder's weights in group 0, the encoder's, where it learns, in group 1."""
     groups: list[dict[str, Any]] = [{"params": list(model.decoder.parameters())}]
     if model.encoder is not None:
-        groups.append({"params": list(model.encoder.parameters())})
+        groups.append({"params": [p for p in model.encoder.parameters() if p.requires_grad]})
     options = recipe.training
     rate, decay = options.learning_rate, options.weight_decay
     if options.optimizer == "rmsprop":
@@ -213,9 +217,9 @@ def choose_autocast(amp: str, device: torch.device) -> bool:
     if amp != "auto":
         return amp == "bf16"
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported()
+        return bool(torch.cuda.is_bf16_supported())
     # Without these instructions the processor emulates bf16, slower than float32.
-    capabilities = getattr(torch.cpu, "get_capabilities", dict)()
+    capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 
 

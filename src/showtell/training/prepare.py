@@ -11,7 +11,7 @@ from showtell.data.readers import read_dataset
 from showtell.errors import CheckpointError, DataError
 from showtell.models.encoder import Encoder, build_encoder
 from showtell.recipe import Recipe, recipe_from_dict
-from showtell.training.checkpoint import latest_checkpoint
+from showtell.training.checkpoint import best_checkpoint, latest_checkpoint, load_decoder
 from showtell.training.dataset import by_split, fingerprint, pictures
 from showtell.training.features import Filled, feature_store, fill, pixel_store
 from showtell.training.loop import Splits, Trainer, choose_device
@@ -40,18 +40,18 @@ def read_examples(request: Request) -> list[Example]:
     return examples
 
 
-def fill_store(
-    request: Request, encoder: Encoder, examples: Sequence[Example], *, train_encoder: bool, workers: int
-) -> Filled:
+def fill_store(request: Request, encoder: Encoder, examples: Sequence[Example], recipe: Recipe) -> Filled:
     """Bring the pictures into the store that training reads: features, or pixels where the encoder learns too."""
-    store = pixel_store(encoder.images, request.features) if train_encoder else feature_store(encoder, request.features)
+    pixels = recipe.encoder.train
+    store = pixel_store(encoder.images, request.features) if pixels else feature_store(encoder, request.features)
     return fill(
         store,
         encoder.images,
         examples,
-        encoder=None if train_encoder else encoder,
+        encoder=None if pixels else encoder,
         device=choose_device(request.device),
-        workers=workers,
+        workers=recipe.training.workers,
+        flip=recipe.training.flip,
     )
 
 
@@ -62,11 +62,14 @@ def prepare(
     recipe: Recipe | None,
     settings: Sequence[str] = (),
     resume: bool = False,
+    start_from: Path | None = None,
     say: Callable[[str], None],
 ) -> Trainer:
     """Make a trainer: for a new run of `recipe`, or to go on with the run in `out` where `resume` is set.
 
-    `settings` change the recipe of a run that goes on ("training.epochs=30"). Raises the errors of `showtell.errors`.
+    `settings` change the recipe of a run that goes on ("training.epochs=30"). `start_from` is another run of the same
+    architecture: its encoder, vocabulary and best decoder are where a new run begins. Raises the errors of
+    `showtell.errors`.
     """
     examples = read_examples(request)
     train_examples = by_split(examples, "train")
@@ -75,29 +78,17 @@ def prepare(
     if run is None:
         if recipe is None:
             raise CheckpointError(f"{out}: no run to resume; start one with --recipe NAME")
-        encoder = build_encoder(recipe.encoder, weights=request.encoder_weights, config=request.encoder_config)
-        vocabulary = Vocabulary.build(
-            (caption for example in train_examples for caption in example.captions),
-            tokenizer=recipe.vocabulary.tokenizer,
-            min_count=recipe.vocabulary.min_count,
-            max_size=recipe.vocabulary.max_size,
-        )
-        run = create_run(out, recipe, vocabulary, encoder, examples, request.data)
+        torch.manual_seed(recipe.training.seed)  # an encoder may start from random weights
+        run = _new_run(request, out, recipe, train_examples, examples, start_from)
     recipe = run.recipe
     if recipe.training.validation_pictures:
         val_examples = sorted(val_examples, key=lambda e: e.id)[: recipe.training.validation_pictures]
     if not val_examples:
         say("note: no val split, so the last checkpoint counts as the best; `showtell data split` makes one")
-    filled = fill_store(
-        request,
-        run.encoder,
-        train_examples + val_examples,
-        train_encoder=recipe.encoder.train,
-        workers=recipe.training.workers,
-    )
+    filled = fill_store(request, run.encoder, train_examples + val_examples, recipe)
     for failure in list(filled.failures.values())[:10]:
         say(f"left out: {failure}")
-    train, counts = pictures(train_examples, filled.rows, run.vocabulary, recipe.training.max_words)
+    train, counts = pictures(train_examples, filled.rows, run.vocabulary, recipe.training.max_words, filled.flipped)
     train = [picture for picture in train if picture.captions]
     val, _ = pictures(val_examples, filled.rows, run.vocabulary, recipe.training.max_words)
     if not train:
@@ -105,9 +96,31 @@ def prepare(
     if str(counts):
         say(str(counts))
     trainer = Trainer(run, filled.store, Splits(train, val), choose_device(request.device), say)
-    if resume:
-        trainer.resume()
+    if not (resume and trainer.resume()) and start_from is not None:
+        load_decoder(best_checkpoint(start_from), trainer.model.decoder)
     return trainer
+
+
+def _new_run(
+    request: Request,
+    out: Path,
+    recipe: Recipe,
+    train_examples: Sequence[Example],
+    examples: Sequence[Example],
+    start_from: Path | None,
+) -> Run:
+    if start_from is not None:
+        before = open_run(start_from)
+        encoder = build_encoder(recipe.encoder, weights=start_from / "encoder.safetensors")
+        return create_run(out, recipe, before.vocabulary, encoder, examples, request.data)
+    encoder = build_encoder(recipe.encoder, weights=request.encoder_weights, config=request.encoder_config)
+    vocabulary = Vocabulary.build(
+        (caption for example in train_examples for caption in example.captions),
+        tokenizer=recipe.vocabulary.tokenizer,
+        min_count=recipe.vocabulary.min_count,
+        max_size=recipe.vocabulary.max_size,
+    )
+    return create_run(out, recipe, vocabulary, encoder, examples, request.data)
 
 
 def _resumed(out: Path, settings: Sequence[str], examples: Sequence[Example], recipe: Recipe | None) -> Run | None:

@@ -1,12 +1,12 @@
 """The folder of one training run: everything needed to go on, evaluate or export, without the data set's files.
 
-    RUN/
-      recipe.json            the recipe with all settings applied
-      vocabulary.json
-      encoder.safetensors    the encoder's weights as the run began, with its preparation in the metadata
-      data.json              where the data lay, its fingerprint, the split: ids of each
-      checkpoints/           see `checkpoint.py`
-      tensorboard/
+RUN/
+  recipe.json            the recipe with all settings applied
+  vocabulary.json
+  encoder.safetensors    the encoder's weights as the run began, with its preparation in the metadata
+  data.json              where the data lay, its fingerprint, the split: ids of each
+  checkpoints/           see `checkpoint.py`
+  tensorboard/
 """
 
 import dataclasses

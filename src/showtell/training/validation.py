@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from showtell.captioner import Caption
 from showtell.decoding.options import DecodeOptions
 from showtell.decoding.search import generate
 from showtell.metrics.bleu import bleu
@@ -81,6 +82,34 @@ def validate(
         scores["CIDEr"] = 100 * cider_d(candidates, references)[0]
         scores["BLEU-4"] = 100 * bleu(candidates, references)[0][3]
     return Validation(scores, told)
+
+
+@torch.inference_mode()
+def attended(
+    model: CaptionModel,
+    store: RowStore,
+    pictures: Sequence[Picture],
+    vocabulary: Vocabulary,
+    options: DecodeOptions,
+    device: torch.device,
+    grid: tuple[int, int],
+) -> list[Caption]:
+    """The best caption of each picture with its attention on the encoder's grid (T, h, w)."""
+    model.eval()
+    captions = []
+    for chosen, inputs, mask in _batches(store, pictures, device, batch=8):
+        decoder = TorchDecoder(model.decoder, mask, device)
+        found = generate(decoder, model.regions(inputs), options, TorchArrays(device), with_attention=True)
+        for picture, hypotheses in zip(chosen, found, strict=True):
+            best, words = hypotheses[0], vocabulary.decode(hypotheses[0].tokens)
+            assert best.attention is not None
+            attention = best.attention[: len(words)].reshape(len(words), *grid)
+            captions.append(
+                Caption(
+                    picture.example.id, join_words(words), tuple(words), best.log_probability, best.score, attention
+                )
+            )
+    return captions
 
 
 def valid_targets(targets: Tensor, lengths: Tensor) -> Tensor:

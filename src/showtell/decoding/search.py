@@ -1,0 +1,274 @@
+"""Beam search, greedy search and sampling over a step decoder: one loop, whatever computes the arrays.
+
+B pictures still searched, K hypotheses per picture, V words, C candidates per picture, T words of a caption, R regions.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from showtell.decoding.constraints import repeating_words
+from showtell.decoding.noise import sampling_noise
+from showtell.decoding.options import DecodeOptions
+from showtell.decoding.protocol import Array, Arrays, StepDecoder
+from showtell.errors import ShowtellError
+from showtell.vocabulary import END, PAD, START, UNKNOWN
+
+
+@dataclass(frozen=True)
+class Hypothesis:
+    """One finished sentence of a picture."""
+
+    tokens: tuple[int, ...]  # without start and end mark
+    log_probability: float  # natural logarithm, the end mark included: the model's own, whatever the temperature
+    score: float  # log-probability / max(words, 1) ** length_penalty
+    word_log_probabilities: tuple[float, ...]  # of each token, that of the end mark last
+    attention: NDArray[np.float32] | None = field(default=None, compare=False, repr=False)  # (T, R) on request
+
+
+@dataclass
+class _Running:
+    """The hypotheses still searched. A place that holds none has the score minus infinity."""
+
+    pictures: NDArray[np.int64]  # (B,) their places in the result
+    scores: NDArray[np.float64]  # (B, K) sums of log-probabilities
+    words: NDArray[np.int64]  # (B, K, max_words + 1), the start mark first
+    log_probs: NDArray[np.float64]  # (B, K, max_words)
+    attention: NDArray[np.float32] | None = None  # (B, K, max_words, R)
+
+    def keep(self, kept: NDArray[np.int64]) -> None:
+        """Only the pictures `kept` (N,) go on."""
+        self.pictures, self.scores = self.pictures[kept], self.scores[kept]
+        self.words, self.log_probs = self.words[kept], self.log_probs[kept]
+        if self.attention is not None:
+            self.attention = self.attention[kept]
+
+
+@dataclass(frozen=True)
+class _Candidates:
+    """What may come next: continuations of hypotheses by one word, each array (B, C)."""
+
+    sums: NDArray[np.float64]
+    parents: NDArray[np.int64]
+    words: NDArray[np.int64]
+    ending: NDArray[np.bool_]  # a finished sentence
+    going: NDArray[np.int64]  # (B, K) the candidates that go on; one that holds the end mark leaves its place empty
+
+
+def generate(
+    decoder: StepDecoder,
+    regions: Array,
+    options: DecodeOptions,
+    arrays: Arrays,
+    *,
+    banned: Sequence[int] = (PAD, START, UNKNOWN),
+    picture_keys: Sequence[int] | None = None,
+    with_attention: bool = False,
+) -> list[list[Hypothesis]]:
+    """Regions (B, R, D) -> for each picture its sentences, best first.
+
+    There are `options.num_captions` of them, all different, fewer where fewer are possible; samples are independent
+    draws, so there the number is exact and two can be equal. No sentence holds a word of `banned`. Where a hypothesis
+    has no word left that is allowed, or has `max_words`, it ends there, and its log-probability counts the model's own
+    for the end mark.
+
+    Beam search keeps `beam_width` hypotheses; of each step's candidates an end mark among the best `beam_width`
+    finishes a sentence, and the best others go on. A picture is done when no hypothesis can reach the worst sentence
+    that would be returned: see `_done`. A width of 1 takes the likeliest word until that is the end mark.
+
+    Sampling draws noise from (`options.seed`, `picture_keys[b]`, sample, step); the keys are B whole numbers, by
+    default 0, 1, 2, ... Neither search nor sampling depends on the other pictures of the batch.
+
+    `with_attention` keeps what the decoder looked at for each word, (T, R) float32 for each hypothesis.
+    Raises `ShowtellError` where the decoder gives NaN.
+    """
+    count = len(regions)
+    keys = range(count) if picture_keys is None else picture_keys
+    if len(keys) != count:
+        raise ValueError(f"{len(keys)} picture keys for {count} pictures, expected one for each")
+    found: list[list[Hypothesis]] = [[] for _ in range(count)]
+    if count == 0:
+        return found
+    width = options.num_captions if options.sample else options.beam_width
+    noise = sampling_noise(options.seed, keys, width, options.max_words) if options.sample else None
+    memory, state = decoder.start(regions)
+    state = arrays.repeat(state, width)
+    running = _begin(count, width, options)
+    for t in range(options.max_words + 1):
+        tokens = arrays.tokens(running.words[:, :, t])
+        log_probs, state, looked = decoder.step(tokens, state, memory)
+        attention = _attention(looked, running, arrays) if with_attention else None
+        end = arrays.column(log_probs, END)  # (B, K), before it may be banned
+        _check_numbers(end, running, t)
+        stuck = running.scores > -np.inf
+        if t < options.max_words:
+            log_probs = _ban(log_probs, running.words[:, :, 1 : t + 1], banned, options, arrays)
+            stuck &= ~arrays.alive(log_probs)
+        if stuck.any():
+            own = np.broadcast_to(np.arange(width), stuck.shape)
+            _finish(found, running, stuck, own, running.scores + end, t, options)
+        if t == options.max_words:
+            break
+        if noise is None:
+            chosen = _best(log_probs, running.scores, arrays)
+        else:
+            chosen = _drawn(log_probs, running.scores, noise[running.pictures, :, t], options, arrays)
+        _finish(found, running, chosen.ending, chosen.parents, chosen.sums, t, options)
+        parents = _extend(running, chosen, attention, t)
+        done = _done(found, running, t + 1, options)
+        if done.all():
+            break
+        running.scores[done] = -np.inf
+        if 2 * done.sum() >= len(done):
+            kept = np.flatnonzero(~done)
+            running.keep(kept)
+            state, memory, parents = arrays.select(state, kept), arrays.select(memory, kept), parents[kept]
+        if (parents != np.arange(width)).any():
+            state = arrays.gather(state, parents)
+    return [_presentable(hypotheses, options) for hypotheses in found]
+
+
+def _begin(count: int, width: int, options: DecodeOptions) -> _Running:
+    scores = np.zeros((count, width))
+    if not options.sample:
+        scores[:, 1:] = -np.inf  # all places start alike, so only one of them counts
+    return _Running(
+        pictures=np.arange(count),
+        scores=scores,
+        words=np.full((count, width, options.max_words + 1), START, np.int64),
+        log_probs=np.zeros((count, width, options.max_words)),
+    )
+
+
+def _attention(looked: Array, running: _Running, arrays: Arrays) -> NDArray[np.float32]:
+    """What this step looked at (B, K, R); the first time, room for all steps is made."""
+    attention = arrays.numpy(looked)
+    if running.attention is None:
+        running.attention = np.zeros((*running.log_probs.shape, attention.shape[2]), np.float32)
+    return attention
+
+
+def _check_numbers(end: NDArray[np.float64], running: _Running, t: int) -> None:
+    broken = np.isnan(end) & (running.scores > -np.inf)
+    if broken.any():
+        picture = running.pictures[np.flatnonzero(broken.any(1))[0]]
+        raise ShowtellError(
+            f"picture {picture} of the batch: the decoder gave NaN for word {t + 1}, expected log-probabilities; its "
+            "weights or the picture's regions are damaged: train or export again, or fill the features again"
+        )
+
+
+def _ban(
+    log_probs: Array, spoken: NDArray[np.int64], banned: Sequence[int], options: DecodeOptions, arrays: Arrays
+) -> Array:
+    """Log-probabilities (B, K, V) without what may not follow `spoken` (B, K, t)."""
+    never = [*banned, END] if spoken.shape[2] < options.min_words else list(banned)
+    if never:
+        log_probs = arrays.ban(log_probs, np.array(never, np.int64))
+    rows = repeating_words(spoken, ngram=options.no_repeat_ngram, phrase=options.no_repeat_phrase)
+    return arrays.ban_each(log_probs, rows) if len(rows) else log_probs
+
+
+def _best(log_probs: Array, scores: NDArray[np.float64], arrays: Arrays) -> _Candidates:
+    """Beam search: 2 K candidates, so that K go on even if each hypothesis may end."""
+    width = scores.shape[1]
+    sums, parents, words = arrays.top_k(log_probs, scores, min(2 * width, width * log_probs.shape[2]))
+    is_end = words == END
+    ending = is_end & (sums > -np.inf)
+    ending[:, width:] = False
+    going = np.argsort(is_end, axis=1, kind="stable")[:, :width]
+    return _Candidates(sums, parents, words, ending, going)
+
+
+def _drawn(
+    log_probs: Array,
+    scores: NDArray[np.float64],
+    noise: NDArray[np.float64],
+    options: DecodeOptions,
+    arrays: Arrays,
+) -> _Candidates:
+    """Sampling: each hypothesis has one continuation, its own."""
+    words, log_probs_of_words = arrays.sample(log_probs, noise, options.temperature, options.top_k, options.top_p)
+    sums = scores + log_probs_of_words
+    own = np.broadcast_to(np.arange(scores.shape[1]), scores.shape)
+    return _Candidates(sums, own, words, (words == END) & (sums > -np.inf), own)
+
+
+def _finish(
+    found: list[list[Hypothesis]],
+    running: _Running,
+    ending: NDArray[np.bool_],
+    parents: NDArray[np.int64],
+    sums: NDArray[np.float64],
+    t: int,
+    options: DecodeOptions,
+) -> None:
+    """Keep the sentences of `t` words that end now, if they are among their picture's best; arrays are (B, C)."""
+    scores = sums / max(t, 1) ** options.length_penalty
+    for b, c in zip(*np.nonzero(ending), strict=True):
+        best = found[running.pictures[b]]
+        if len(best) == options.num_captions and not scores[b, c] > best[-1].score:
+            continue
+        k = parents[b, c]
+        end = sums[b, c] - running.scores[b, k]
+        seen = None if running.attention is None else running.attention[b, k, :t].copy()
+        best.append(
+            Hypothesis(
+                tokens=tuple(running.words[b, k, 1 : t + 1].tolist()),
+                log_probability=float(sums[b, c]),
+                score=float(scores[b, c]),
+                word_log_probabilities=(*running.log_probs[b, k, :t].tolist(), float(end)),
+                attention=seen,
+            )
+        )
+        best.sort(key=lambda hypothesis: -hypothesis.score)  # stable: of equals the first finished stays in front
+        del best[options.num_captions :]
+
+
+def _extend(running: _Running, chosen: _Candidates, attention: NDArray[np.float32] | None, t: int) -> NDArray[np.int64]:
+    """Put each chosen word behind its parent's. Returns the parents (B, K) of the places."""
+    parents = np.take_along_axis(chosen.parents, chosen.going, 1)
+    words = np.take_along_axis(chosen.words, chosen.going, 1)
+    sums = np.take_along_axis(chosen.sums, chosen.going, 1)
+    sums[words == END] = -np.inf
+    possible = sums > -np.inf
+    before = np.take_along_axis(running.scores, parents, 1)
+    pictures = np.arange(len(parents))[:, None]
+    running.words = running.words[pictures, parents]
+    running.words[:, :, t + 1] = words
+    running.log_probs = running.log_probs[pictures, parents]
+    running.log_probs[:, :, t] = np.subtract(sums, before, out=np.zeros_like(sums), where=possible)
+    running.scores = sums
+    if attention is not None:
+        running.attention = np.asarray(running.attention)[pictures, parents]
+        running.attention[:, :, t] = attention[pictures, parents]
+    return parents
+
+
+def _done(found: list[list[Hypothesis]], running: _Running, t: int, options: DecodeOptions) -> NDArray[np.bool_]:
+    """Pictures (B,) whose answer cannot change any more, with hypotheses of `t` words running.
+
+    A hypothesis with log-probability s <= 0 ends with at most s, after n words with t <= n <= max_words, so its score
+    is at most s / n ** length_penalty for the n that divides most: max_words, or t if the penalty is negative. Where
+    that does not exceed the worst of `num_captions` finished sentences, going on is in vain. The rule is exact: the
+    answer is that of a search to the last word.
+    """
+    best = running.scores.max(1)
+    over: NDArray[np.bool_] = np.isneginf(best)
+    if options.sample:
+        return over
+    penalty = options.length_penalty
+    bound = best / max(t**penalty, options.max_words**penalty)
+    for b, picture in enumerate(running.pictures):
+        if len(found[picture]) == options.num_captions:
+            over[b] |= options.beam_width == 1 or bound[b] <= found[picture][-1].score
+    return over
+
+
+def _presentable(hypotheses: list[Hypothesis], options: DecodeOptions) -> list[Hypothesis]:
+    """Sentences that the model holds for impossible are left out, unless there is no other."""
+    if options.sample:
+        return hypotheses
+    return [hypothesis for hypothesis in hypotheses if hypothesis.log_probability > -np.inf] or hypotheses[:1]

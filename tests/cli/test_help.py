@@ -1,0 +1,111 @@
+"""Help of every command, and the command lines in the documents, which must be ones that the tool takes."""
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+from showtell.cli import COMMANDS, showtell
+
+REPOSITORY = Path(__file__).parents[2]
+DOCUMENTS = [path for path in (REPOSITORY / "README.md", *sorted(REPOSITORY.glob("docs/*.md"))) if path.is_file()]
+HEAVY = ("numpy", "PIL", "onnxruntime", "tqdm", "torch", "timm", "onnx", "safetensors", "matplotlib")
+
+# Prints as JSON what each command path said to --help, and which heavy modules are loaded after all of them.
+ALL_HELP = """
+import contextlib, io, json, sys
+from showtell.cli import COMMANDS, showtell
+import click
+said = {}
+def ask(path):
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        showtell.main([*path, "--help"], prog_name="showtell", standalone_mode=False)
+    said[" ".join(path)] = out.getvalue()
+ask([])
+for name in COMMANDS:
+    ask([name])
+    command = showtell.get_command(click.Context(showtell), name)
+    for inner in getattr(command, "commands", ()):
+        ask([name, inner])
+print(json.dumps([said, [name for name in sys.argv[1:] if name in sys.modules]]))
+"""
+
+
+@pytest.fixture(scope="module")
+def all_help():
+    done = subprocess.run([sys.executable, "-c", ALL_HELP, *HEAVY], capture_output=True, text=True, check=True)
+    said, heavy = json.loads(done.stdout)
+    return said, heavy
+
+
+def test_help_of_every_command_needs_no_heavy_import(all_help):
+    assert all_help[1] == []
+
+
+def test_every_command_says_how_it_is_used(all_help):
+    said, _ = all_help
+    assert {"", *COMMANDS} <= set(said)
+    for path, text in said.items():
+        assert text.startswith(" ".join(["Usage: showtell", path]).rstrip() + " "), path
+        assert len(text.splitlines()) > 4, path
+
+
+def test_the_list_of_commands_tells_what_each_is_for(all_help):
+    for name, line in COMMANDS.items():
+        assert re.search(rf"^  {name} +{re.escape(line)}$", all_help[0][""], re.MULTILINE)
+
+
+def parse(arguments: list[str]) -> list[str]:
+    """Parse a command line as the tool would without running it; gives the path of the command."""
+    command: click.Command = showtell
+    context = showtell.make_context("showtell", list(arguments), resilient_parsing=False)
+    path = []
+    while isinstance(command, click.Group):
+        name, found, rest = command.resolve_command(context, [*context._protected_args, *context.args])
+        assert found is not None
+        assert name is not None
+        command, context = found, found.make_context(name, rest, parent=context)
+        path.append(name)
+    return path
+
+
+def documented() -> list[tuple[str, str]]:
+    """Every line of a document's code blocks that calls showtell: (document, line)."""
+    found = []
+    for document in DOCUMENTS:
+        for block in re.findall(r"^```sh\n(.*?)^```", document.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL):
+            lines = block.replace("\\\n", " ").splitlines()
+            found += [(document.name, line) for line in lines if re.match(r"(\.venv/bin/)?showtell\b", line)]
+    return found
+
+
+@pytest.mark.parametrize(("document", "line"), documented())
+def test_command_lines_in_the_documents_are_understood(document, line, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    arguments = re.split(r"\s[|>&]\s?|\s2>", line)[0]
+    words = shlex.split(arguments, comments=True)[1:]
+    for word in words:  # options that take a file which must be there
+        if word.endswith((".md", ".txt")):
+            Path(word).parent.mkdir(parents=True, exist_ok=True)
+            Path(word).touch()
+    if words != ["--version"] and "--help" not in words:
+        assert parse(words)
+
+
+@pytest.mark.parametrize(("document", "line"), [entry for entry in documented() if "--set" in entry[1]])
+def test_settings_in_the_documents_are_keys_of_recipes(document, line):
+    from showtell.recipe import read_recipe
+
+    words = shlex.split(line, comments=True)
+    settings = [words[i + 1] for i, word in enumerate(words) if word == "--set"]
+    assert read_recipe("pocket", settings) != read_recipe("pocket")
+
+
+def test_readme_holds_command_lines_to_check():
+    commands = {words[1] for document, line in documented() if document == "README.md" and len(words := line.split()) > 1}
+    assert {"caption", "data", "train", "evaluate", "export"} <= commands
