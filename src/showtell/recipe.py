@@ -1,5 +1,6 @@
 """A recipe: everything in which one captioner differs from another, as data. TOML in, frozen dataclasses out."""
 
+import copy
 import dataclasses
 import difflib
 import tomllib
@@ -30,6 +31,9 @@ class EncoderOptions:
     learning_rate: float = 0.1  # of the encoder, as a share of training.learning_rate
     frozen_norms: bool = True  # keep batch norms at their statistics while the encoder learns
 
+    def __post_init__(self) -> None:
+        _require("encoder", self, size=0, learning_rate=0)
+
 
 @dataclass(frozen=True, kw_only=True)
 class AttendOptions:
@@ -37,8 +41,9 @@ class AttendOptions:
 
     architecture: str = "attend"
     cell: str = "lstm"  # lstm or gru
-    projection: int = 512  # regions are mapped to this size, normalised as `projection_norm` says; 0 leaves them
-    projection_activation: str = "relu"  # relu or none
+    projection: int = 512  # regions are mapped to this size; 0 leaves them as they are
+    projection_activation: str = "relu"  # relu or none, after the mapping
+    places: bool = False  # add a learnt vector for each place of the grid: tells left from right, above from below
     embedding: int = 512
     hidden: int = 512
     attention: int = 512
@@ -48,6 +53,12 @@ class AttendOptions:
     tie_embedding: bool = False  # one table for words read and words said (output is mapped to the embedding's size)
     dropout: float = 0.5  # on embeddings and before the words
     region_dropout: float = 0.0  # on the regions as they come from the encoder
+
+    def __post_init__(self) -> None:
+        _require("decoder", self, projection=0, embedding=1, hidden=1, attention=1)
+        for name in ("dropout", "region_dropout"):
+            if not 0 <= getattr(self, name) < 1:
+                raise RecipeError(f"decoder.{name} is {getattr(self, name)}, expected 0 or more and less than 1")
 
 
 # Decoder architectures by name; a recipe's [decoder] table is read as the one it names.
@@ -59,6 +70,9 @@ class VocabularyOptions:
     tokenizer: str = "words"
     min_count: int = 5  # rarer words become <unk>
     max_size: int = 0  # most frequent words kept; 0 keeps all
+
+    def __post_init__(self) -> None:
+        _require("vocabulary", self, min_count=1, max_size=0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,9 +100,9 @@ class TrainingOptions:
     seed: int = 1
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch", "max_words", "validate_every"):
-            if getattr(self, name) < 1:
-                raise RecipeError(f"training.{name} is {getattr(self, name)}, expected 1 or more")
+        _require("training", self, epochs=1, batch=1, max_words=1, validate_every=1)
+        _require("training", self, captions_per_picture=0, weight_decay=0, warmup_epochs=0, clip_norm=0, patience=0)
+        _require("training", self, validation_pictures=0, checkpoint_seconds=0, workers=0, seed=0)
         if not self.learning_rate > 0:
             raise RecipeError(f"training.learning_rate is {self.learning_rate}, expected more than 0")
         if not 0 <= self.label_smoothing < 1:
@@ -104,9 +118,9 @@ class Recipe:
     paper: str = ""
     encoder: EncoderOptions
     decoder: AttendOptions
-    vocabulary: VocabularyOptions = VocabularyOptions()
-    training: TrainingOptions = TrainingOptions()
-    decoding: DecodeOptions = DecodeOptions()
+    vocabulary: VocabularyOptions = field(default_factory=VocabularyOptions)
+    training: TrainingOptions = field(default_factory=TrainingOptions)
+    decoding: DecodeOptions = field(default_factory=DecodeOptions)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as TOML or JSON hold them."""
@@ -157,10 +171,10 @@ def read_recipe(name: str, settings: Iterable[str] = ()) -> Recipe:
 
 def recipe_from_dict(table: Mapping[str, Any], settings: Iterable[str] = (), *, where: str = "recipe") -> Recipe:
     """Build a recipe from nested tables, as `Recipe.to_dict` gives them."""
-    table = {key: dict(value) if isinstance(value, Mapping) else value for key, value in table.items()}
+    changed = copy.deepcopy(dict(table))  # settings must not change the caller's
     for setting in settings:
-        _apply(table, setting)
-    recipe: Recipe = _build(Recipe, table, where, "")
+        _apply(changed, setting)
+    recipe: Recipe = _build(Recipe, changed, where, "")
     return recipe
 
 
@@ -189,7 +203,7 @@ def _build(kind: Any, table: Any, where: str, prefix: str) -> Any:
         raise RecipeError(f"{where}: {prefix.rstrip('.')} is {table!r}, expected a table of keys")
     if prefix == "decoder.":
         architecture = table.get("architecture", "attend")
-        if architecture not in DECODERS:
+        if not isinstance(architecture, str) or architecture not in DECODERS:
             raise RecipeError(f"{where}: decoder.architecture is {architecture!r}, known are {', '.join(DECODERS)}")
         kind = DECODERS[architecture]
     fields = {f.name: f for f in dataclasses.fields(kind)}
@@ -211,7 +225,10 @@ def _build(kind: Any, table: Any, where: str, prefix: str) -> Any:
     ]
     if missing:
         raise RecipeError(f"{where}: {missing[0]!r} is missing; it has no default")
-    return kind(**values)
+    try:
+        return kind(**values)
+    except RecipeError as error:  # an impossible value: the options know the key, not the file
+        raise RecipeError(f"{where}: {error}") from error
 
 
 def _check(value: Any, hint: Any, where: str, key: str) -> Any:
@@ -227,6 +244,13 @@ def _check(value: Any, hint: Any, where: str, key: str) -> Any:
         known = ", ".join(choice or "empty" for choice in CHOICES[key])
         raise RecipeError(f"{where}: {key} is {value!r}{_suggest(value, CHOICES[key])}, known are {known}")
     return value
+
+
+def _require(table: str, options: object, **lowest: int) -> None:
+    """Raise `RecipeError` where an option lies below the lowest possible value, or is no number."""
+    for name, least in lowest.items():
+        if not getattr(options, name) >= least:
+            raise RecipeError(f"{table}.{name} is {getattr(options, name)}, expected {least} or more")
 
 
 def _suggest(word: str, known: Iterable[str]) -> str:

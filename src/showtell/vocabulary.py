@@ -2,6 +2,7 @@
 
 import json
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -22,14 +23,15 @@ _GLUED = frozenset({"n't", "'s", "'m", "'d", "'re", "'ve", "'ll"})
 
 def split_words(caption: str) -> list[str]:
     """Lower-cased words of a caption, punctuation left out, clitics apart: "A man's T-shirt." -> a man 's t-shirt."""
+    # NFC: an accent that stands apart, as in file names of macOS, would part the word.
+    text = unicodedata.normalize("NFC", caption).lower().replace("\u2019", "'")
     words: list[str] = []
-    for match in _WORD.finditer(caption.lower().replace("\u2019", "'")):
-        word = match.group()
-        clitic = _CLITIC.search(word)
-        if clitic and clitic.start() > 0:
-            words += [word[: clitic.start()], clitic.group()]
-        else:
-            words.append(word)
+    for match in _WORD.finditer(text):
+        word, clitics = match.group(), []
+        while clitic := _CLITIC.search(word):  # "shouldn't've" holds two
+            clitics.append(clitic.group())
+            word = word[: clitic.start()]
+        words += [word, *reversed(clitics)]
     return words
 
 
@@ -37,7 +39,9 @@ def join_words(words: Sequence[str]) -> str:
     """Words as people write them: clitics are joined to the word before, so "man 's" becomes "man's"."""
     text = ""
     for word in words:
-        text += word if word in _GLUED or not text else " " + word
+        # Behind a number a clitic stands apart, as `split_words` leaves it: "1970's" is one word.
+        glued = not text or (word in _GLUED and not text[-1].isdecimal())
+        text += word if glued else " " + word
     return text
 
 
@@ -54,7 +58,7 @@ TOKENIZERS = {"words": split_words}
 class Vocabulary:
     """All words that a captioner knows; the id of a word is its place. The first four are `SPECIALS`.
 
-    Raises `VocabularyError` where the specials are not in front or a word stands twice.
+    Raises `VocabularyError` where the specials are not in front, a word stands twice or is no text.
     """
 
     words: tuple[str, ...]
@@ -65,9 +69,11 @@ class Vocabulary:
             raise VocabularyError(
                 f"vocabulary starts with {list(self.words[:4])}, expected {list(SPECIALS)}; make it again by training"
             )
+        if not all(isinstance(word, str) for word in self.words):
+            raise VocabularyError("vocabulary holds a word that is no text; make it again by training")
         if len(set(self.words)) != len(self.words):
             twice = next(word for word, count in Counter(self.words).items() if count > 1)
-            raise VocabularyError(f"vocabulary holds {twice!r} twice; each word needs one id; make it again by training")
+            raise VocabularyError(f"vocabulary holds {twice!r} twice, a word has one id; make it again by training")
         if self.tokenizer not in TOKENIZERS:
             raise VocabularyError(f"vocabulary names tokenizer {self.tokenizer!r}, known are {sorted(TOKENIZERS)}")
 
@@ -91,11 +97,11 @@ class Vocabulary:
 
     @classmethod
     def read(cls, path: Path) -> "Vocabulary":
-        """Read what `write` wrote. Raises `VocabularyError` naming the file."""
+        """Read a file of `to_json`'s text. Raises `VocabularyError` naming the file."""
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
             return cls(tuple(content["words"]), content["tokenizer"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, VocabularyError) as error:
             raise VocabularyError(f"{path}: not a readable vocabulary ({error}); export or train again") from error
 
     def to_json(self) -> str:

@@ -165,6 +165,16 @@ def beam_search_to_the_end(decoder, options):
     return max(finished)[2]
 
 
+def test_a_long_sentence_that_wins_by_the_length_penalty_is_waited_for():
+    """A ends at once with log 0.8 = -0.22. What begins with B has -1.61: -0.80 a word after two, -0.20 after eight."""
+    words = range(B, B + 8)
+    chain = {word: {word + 1: 1.0} for word in words[:-1]} | {words[-1]: {END: 1.0}}
+    table = log_table({START: {A: 0.8, B: 0.2}, A: {END: 1.0}, **chain}, B + 8)
+    for max_words, expected in ((8, tuple(words)), (7, (A,))):  # with 7 words the end would be forced, and impossible
+        ((found,),) = search([table], beam_width=2, length_penalty=1, max_words=max_words)
+        assert found.tokens == expected
+
+
 def test_finished_pictures_are_computed_no_more():
     at_once = log_table({START: {A: 1.0}, A: {END: 1.0}}, SIZE)
     long = log_table({START: {A: 1.0}, A: {B: 1.0}, B: {C: 1.0}, C: {A: 1.0}}, SIZE)
@@ -237,28 +247,34 @@ def test_a_model_that_says_only_what_is_forbidden_gives_an_empty_caption():
 
 def test_no_ngram_occurs_twice_and_nothing_follows_itself():
     circle = log_table(
-        {START: {A: 0.9, B: 0.1}, A: {B: 0.9, A: 0.05, END: 0.05}, B: {C: 0.9, B: 0.05, END: 0.05}, C: {A: 1.0}}, SIZE
+        {START: {A: 1.0}, A: {B: 1.0}, B: {C: 0.9, B: 0.07, END: 0.03}, C: {A: 1.0}},
+        SIZE,
     )
     ((free,),) = search([circle], beam_width=1, max_words=7, **FREE)
     assert free.tokens == (A, B, C, A, B, C, A)
     ((ngram,),) = search([circle], beam_width=1, max_words=7, no_repeat_ngram=3, no_repeat_phrase=False)
-    assert ngram.tokens == (A, B, C, A, B, B)  # C would say "A B C" again, and after "B B" nothing beats the end
+    assert ngram.tokens == (A, B, C, A, B, B, C)  # the second C would make "A B C" again, the third does not
     ((phrase,),) = search([circle], beam_width=1, max_words=7, no_repeat_ngram=0, no_repeat_phrase=True)
-    assert phrase.tokens == (A, B, C, A, B)  # C would repeat the phrase, B the word
+    assert phrase.tokens == (A, B, C, A, B)  # C would repeat the phrase, B the word: only the end is left
 
 
 def test_equal_scores_are_ordered_by_hypothesis_and_word():
-    table = log_table({START: {w: 0.25 for w in WORDS}, **{w: {END: 1.0} for w in WORDS}}, SIZE)
+    table = log_table({START: dict.fromkeys(WORDS, 0.25), **{w: {END: 1.0} for w in WORDS}}, SIZE)
     (found,) = search([table], beam_width=4, num_captions=4)
     assert [h.tokens for h in found] == [(w,) for w in WORDS]
 
 
 def test_attention_of_each_word_follows_the_parents():
-    (found,) = search([MISLEADING], beam_width=3, num_captions=3, with_attention=True)
+    # After two words "A C" leads "B D"; then C has two ways on and D one, so the hypotheses change places.
+    e, f = SIZE, SIZE + 1
+    follows = {A: {C: 1.0}, B: {D: 1.0}, C: {e: 0.5, f: 0.5}, D: {e: 1.0}, e: {END: 1.0}, f: {END: 1.0}}
+    table = log_table({START: {A: 0.6, B: 0.4}, **follows}, SIZE + 2)
+    (found,) = search([table], beam_width=3, num_captions=3, with_attention=True)
+    assert [h.tokens for h in found] == [(B, D, e), (A, C, e), (A, C, f)]
     for hypothesis in found:
         said_after = (START, *hypothesis.tokens[:-1])
         assert hypothesis.attention.dtype == np.float32
-        np.testing.assert_array_equal(hypothesis.attention, np.eye(SIZE)[list(said_after)])
+        np.testing.assert_array_equal(hypothesis.attention, np.eye(SIZE + 2)[list(said_after)])
 
 
 def test_attention_is_not_kept_unasked():

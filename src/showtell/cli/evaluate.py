@@ -12,6 +12,7 @@ _PATH = click.Path(path_type=Path)
 @click.argument("model", type=_PATH, required=False)
 @click.option("--data", required=True, type=_PATH, help="Folder of the data set.")
 @click.option("--format", default="auto", help="Format of the data set, if it is not recognised.")
+@click.option("--images", type=_PATH, help="Folder of the pictures, if they lie elsewhere.")
 @click.option("--splits", type=_PATH, help="Split file of `showtell data split`.")
 @click.option("--split", default="test", show_default=True, help="Which split: train, val or test.")
 @click.option("--beam", type=click.IntRange(1), help="Beam width; the model's own where it is not given.")
@@ -22,6 +23,7 @@ def command(
     model: Path | None,
     data: Path,
     format: str,
+    images: Path | None,
     splits: Path | None,
     split: str,
     beam: int | None,
@@ -38,7 +40,7 @@ def command(
     from showtell.data.readers import read_dataset
     from showtell.evaluation import evaluate
 
-    examples = read_dataset(data, format=format, splits=splits).examples
+    examples = read_dataset(data, format=format, image_folder=images, splits=splits).examples
     captioner = Captioner.load(model, threads=threads)
     options = {} if beam is None else {"beam_width": beam}
     result = evaluate(captioner, examples, split, **options)
@@ -49,9 +51,10 @@ def command(
             json.dumps({"path": str(e.image), "id": e.id, "caption": c.text, "score": c.score}, ensure_ascii=False)
             for e, c in result.captions
         ]
-        from showtell.writers.atomic import write_text
+        from showtell.writers.aside import write_aside
 
-        write_text(out, "".join(line + "\n" for line in lines))
+        with write_aside(out) as file:
+            file.writelines(line + "\n" for line in lines)
     if as_json:
         click.echo(json.dumps({"split": split, "pictures": len(result.captions), "scores": result.scores}, indent=1))
     else:

@@ -56,6 +56,8 @@ def command(
 def _score(text: str) -> tuple[str, float]:
     name, _, value = text.rpartition("=")
     try:
+        if not name:
+            raise ValueError
         return name, float(value)
     except ValueError as error:
         raise click.UsageError(f"--score {text!r}: expected NAME=NUMBER") from error

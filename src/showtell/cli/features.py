@@ -17,13 +17,11 @@ def command(recipe_name: str, settings: tuple[str, ...], **data: Any) -> int:
 
     recipe = read_recipe(recipe_name, settings)
     need_training("features")
-    from showtell.models.encoder import build_encoder
-    from showtell.training.prepare import fill_store, read_examples
+    from showtell.training.prepare import encoder_of, fill_store, read_examples
 
     request = request_of(data)
     examples = read_examples(request)
-    encoder = build_encoder(recipe.encoder, weights=request.encoder_weights, config=request.encoder_config)
-    filled = fill_store(request, encoder, examples, recipe)
+    filled = fill_store(request, encoder_of(request, recipe), examples, recipe)
     for failure in filled.failures.values():
         click.echo(f"showtell: {failure}", err=True)
     click.echo(f"{len(filled.rows):,} pictures in {filled.store.folder}")

@@ -23,6 +23,7 @@ def data_options(command: Command) -> Command:
         (
             click.option("--data", required=True, type=click.Path(path_type=Path), help="Folder of the data set."),
             click.option("--format", default="auto", help="Format of the data set, if it is not recognised."),
+            click.option("--images", type=click.Path(path_type=Path), help="Folder of the pictures, if elsewhere."),
             click.option("--splits", type=_FILE, help="Split file of `showtell data split`."),
             click.option("--encoder-weights", type=_FILE, help="Encoder weights (.safetensors) instead of timm's."),
             click.option("--encoder-config", type=_FILE, help="Their preparation (.json), if their metadata lack it."),

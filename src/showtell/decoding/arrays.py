@@ -83,9 +83,7 @@ class NumpyArrays:
         if top_k or top_p < 1:
             weights = _truncate(weights, log_probs, top_k, top_p)
         cumulated = np.cumsum(weights, axis=2)
-        total = cumulated[:, :, -1]
-        # Kept below the total, which the product can round up to: the word found always has a probability.
-        target = np.minimum(noise * total, np.nextafter(total, 0))  # (B, K)
+        target = noise * cumulated[:, :, -1]  # (B, K), below the total, as no float64 below 1 rounds up to it
         words = (cumulated <= target[:, :, None]).sum(2).clip(max=log_probs.shape[2] - 1)
         return words, np.take_along_axis(log_probs, words[:, :, None], 2)[:, :, 0].astype(np.float64)
 

@@ -17,8 +17,10 @@ def sampling_noise(seed: int, picture_keys: Sequence[int], samples: int, steps: 
     """
     noise = np.empty((len(picture_keys), samples, steps))
     for picture, key in enumerate(picture_keys):
+        # As arrays: numbers beyond 63 bits in a list would go through floats and lose their last bits.
+        words = np.array([seed & _WORD, key & _WORD], np.uint64)
         for sample in range(samples):
-            generator = np.random.Philox(key=[seed & _WORD, key & _WORD], counter=[0, 0, sample, 0])
+            generator = np.random.Philox(key=words, counter=np.array([0, 0, sample, 0], np.uint64))
             # Raw numbers, not a Generator's: how it makes floats of them may change between numpy's versions.
             noise[picture, sample] = (generator.random_raw(steps) >> np.uint64(11)) * 2.0**-53
     return noise

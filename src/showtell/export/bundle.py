@@ -1,6 +1,5 @@
 """Checkpoint -> bundle, and the proof that the bundle says what the checkpoint says."""
 
-import json
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,7 +10,6 @@ import torch
 from numpy.typing import NDArray
 
 from showtell.bundle import MANIFEST, Manifest, RegionGeometry, read_bundle, write_bundle
-from showtell.data.readers import read_dataset
 from showtell.decoding.search import generate
 from showtell.errors import DataError, ExportError, ImageError
 from showtell.export.card import write_card
@@ -23,6 +21,7 @@ from showtell.models.encoder import Encoder
 from showtell.runtime import OnnxModel
 from showtell.training.arrays import TorchArrays
 from showtell.training.checkpoint import best_checkpoint, read_state
+from showtell.training.files import write_text
 from showtell.training.run import Run, load_best, open_run
 from showtell.training.validation import TorchDecoder
 from showtell.vocabulary import START, TOKENIZERS
@@ -99,7 +98,8 @@ def export_bundle(
         "vocabulary.json": run.vocabulary.to_json().encode(),
         **{file: graph.SerializeToString() for file, graph in graphs.items()},
     }
-    pictures, references, source = _pictures(run, encoder, data)
+    count = CHECKED_PICTURES if weights == "float32" else COMPARED_PICTURES
+    pictures, references, source = _pictures(run, encoder, data, count)
     with tempfile.TemporaryDirectory() as aside:
         exact = OnnxModel(read_bundle(write_bundle(Path(aside) / "float32", files=files, manifest=manifest)))
         check = _compare_with_torch(run, model, encoder, exact, pictures[:CHECKED_PICTURES], source)
@@ -125,20 +125,20 @@ def export_bundle(
 def bundle_of_run(run_folder: Path) -> Path:
     """The float32 bundle of a run's best checkpoint, kept in RUN/bundle and made anew when the best changes."""
     best = best_checkpoint(run_folder).name
-    folder, mark = run_folder / "bundle", run_folder / "bundle-of.json"
-    known = json.loads(mark.read_text(encoding="utf-8")) if mark.exists() and (folder / MANIFEST).exists() else None
+    folder, mark = run_folder / "bundle", run_folder / "bundle-of.txt"
+    known = mark.read_text(encoding="utf-8") if mark.exists() and (folder / MANIFEST).exists() else None
     if known != best:
         export_bundle(run_folder, folder)
-        mark.write_text(json.dumps(best), encoding="utf-8")
+        write_text(mark, best)
     return folder
 
 
-def _pictures(run: Run, encoder: Encoder, data: Path | None) -> tuple[Pixels, list[list[str]], str]:
-    """Prepared validation pictures (N, S, S, 3) with their captions; noise where there are none."""
-    wanted = set(run.data["splits"].get("val", [])[:COMPARED_PICTURES])
+def _pictures(run: Run, encoder: Encoder, data: Path | None, count: int) -> tuple[Pixels, list[list[str]], str]:
+    """Up to `count` prepared validation pictures (N, S, S, 3) with their captions; noise where there are none."""
+    wanted = set(run.splits.get("val", [])[:count])
     pixels, references = [], []
     try:
-        examples = [e for e in read_dataset(data or Path(run.data["root"])).examples if e.id in wanted]
+        examples = [e for e in run.source.read(data).examples if e.id in wanted]
     except DataError:
         if data:
             raise

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def write_card(run: Run, manifest: Manifest, check: Check, epoch: dict[str, Any], notes: str = "") -> str:
     """Markdown. `epoch` is the log entry of the checkpoint, `notes` is further text that the maker supplies."""
-    splits = ", ".join(f"{name} {len(ids):,}" for name, ids in sorted(run.data["splits"].items()))
+    splits = ", ".join(f"{name} {len(ids):,}" for name, ids in sorted(run.splits.items()))
     scores = "\n".join(f"| {name} | {value:g} |" for name, value in manifest.scores.items())
     compressed = (
         f"Against the float32 graphs: captions equal on {check.equal:.1%} of {check.pictures:,} {check.source}, "
@@ -30,12 +30,12 @@ def write_card(run: Run, manifest: Manifest, check: Check, epoch: dict[str, Any]
 ## Data
 
 Pictures: {splits}. Vocabulary: {len(run.vocabulary):,} words, each seen {run.recipe.vocabulary.min_count} times or more
-in the training captions. Fingerprint of ids, splits and captions: `{run.data["fingerprint"][:16]}`.
+in the training captions. Fingerprint of ids, splits and captions: `{run.fingerprint[:16]}`.
 
 ## Made by
 
 ```
-{run.data.get("command", "showtell train")}
+showtell train --recipe {run.recipe.name} --data DIR --out RUN
 showtell export RUN --to bundle --weights {manifest.weights}
 ```
 

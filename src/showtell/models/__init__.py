@@ -1,11 +1,13 @@
 """Torch: encoders from timm, one file per decoder architecture."""
 
 from showtell.models.attend import AttendDecoder
+from showtell.models.encoder import Encoder
 from showtell.recipe import Recipe
 
 ARCHITECTURES = {"attend": AttendDecoder}
 
 
-def build_decoder(recipe: Recipe, region_size: int, vocabulary_size: int) -> AttendDecoder:
-    """The decoder that a recipe names, with random weights."""
-    return ARCHITECTURES[recipe.decoder.architecture](recipe.decoder, region_size, vocabulary_size)
+def build_decoder(recipe: Recipe, encoder: Encoder, vocabulary_size: int) -> AttendDecoder:
+    """The decoder that a recipe names, with random weights, for the regions of an encoder."""
+    architecture = ARCHITECTURES[recipe.decoder.architecture]
+    return architecture(recipe.decoder, encoder.region_count, encoder.region_size, vocabulary_size)

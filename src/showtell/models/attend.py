@@ -20,12 +20,14 @@ from showtell.recipe import AttendOptions
 class AttendDecoder(nn.Module):
     """Regions and the words so far -> the next word. `options` name every choice; see `AttendOptions`."""
 
-    def __init__(self, options: AttendOptions, region_size: int, vocabulary_size: int) -> None:
+    def __init__(self, options: AttendOptions, region_count: int, region_size: int, vocabulary_size: int) -> None:
         super().__init__()
         self.options = options
         projected = options.projection or region_size
         self.project = nn.Linear(region_size, projected) if options.projection else nn.Identity()
-        self.project_activation = nn.ReLU() if options.projection_activation == "relu" else nn.Identity()
+        activated = options.projection and options.projection_activation == "relu"
+        self.project_activation = nn.ReLU() if activated else nn.Identity()
+        self.places = nn.Parameter(torch.randn(region_count, projected) * 0.1) if options.places else None
         self.embed = nn.Embedding(vocabulary_size, options.embedding)
 
         self.key = nn.Linear(projected, options.attention)
@@ -56,6 +58,8 @@ class AttendDecoder(nn.Module):
     def start(self, regions: Tensor, mask: Tensor | None = None) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Regions (B, R, D), mask (B, R) true where a region is real -> memory, and the initial state with K = 1."""
         regions = self.project_activation(self.project(self.region_dropout(regions)))  # (B, R, P)
+        if self.places is not None:
+            regions = regions + self.places
         memory = {"regions": regions, "keys": self.key(regions)}  # (B, R, P), (B, R, A)
         if mask is None:
             mean = regions.mean(1, keepdim=True)  # (B, 1, P)
@@ -100,8 +104,8 @@ class AttendDecoder(nn.Module):
         told: Tensor = self.hidden_to_word(hidden)
         if self.context_to_word is not None:
             told = told + embedding + self.context_to_word(context)
-        told = self.dropout(told)
-        return told
+        dropped: Tensor = self.dropout(told)
+        return dropped
 
     def forward(
         self, regions: Tensor, tokens: Tensor, lengths: Tensor, mask: Tensor | None = None
@@ -112,7 +116,7 @@ class AttendDecoder(nn.Module):
         captions sorted longest first. Returns logits (N, V) of the N words that are told, in the order of
         `tokens[valid]` with `valid = arange(T) < lengths`, and the attention (B, K, T, R), zero past the end.
         """
-        batch, captions, steps = tokens.shape
+        captions, steps = tokens.shape[1:]
         embedding = self.dropout(self.embed(tokens))  # (B, K, T, E)
         memory, state = self.start(regions, mask)
         context_size = memory["regions"].shape[2]

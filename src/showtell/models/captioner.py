@@ -16,8 +16,6 @@ class CaptionModel(nn.Module):
         super().__init__()
         self.decoder = decoder
         self.encoder = encoder
-        if encoder is not None:
-            encoder.choose_learning()
 
     def regions(self, inputs: Tensor) -> Tensor:
         """Rows of the store -> regions float32 (B, R, D): pictures (B, S, S, 3) are encoded, features widened."""

@@ -49,6 +49,7 @@ class Encoder(nn.Module):
             regions = self.eval()(torch.zeros(1, images.size, images.size, 3, dtype=torch.uint8))
         self.train(was_training)
         self.region_count, self.region_size = int(regions.shape[1]), int(regions.shape[2])
+        self._choose_learning()
 
     def forward(self, pictures: Tensor) -> Tensor:
         """Pictures uint8 (B, S, S, 3), RGB -> regions float32 (B, R, D)."""
@@ -87,11 +88,8 @@ class Encoder(nn.Module):
             regions, self.grid = regions.mean(1, keepdim=True), None
         return regions
 
-    def choose_learning(self) -> None:
-        """Let the parameters learn that the recipe says: none, all, or those from `train_from` on.
-
-        Raises `EncoderError` where there is no such layer.
-        """
+    def _choose_learning(self) -> None:
+        """Let the parameters learn that the recipe says: none, all, or those from `train_from` on."""
         first = self.options.train_from
         learns = self.options.train and not first
         for name, parameter in self.network.named_parameters():
@@ -102,12 +100,12 @@ class Encoder(nn.Module):
             raise EncoderError(f"{self.options.name} has no layer {first!r} with weights; it has {layers[:400]}")
 
     def train(self, mode: bool = True) -> "Encoder":
-        """Training mode, but batch norms stay at their statistics where the recipe says so."""
+        """Training mode; batch norms that do not learn stay at their statistics, all where the recipe says so."""
         super().train(mode)
-        if mode and self.options.frozen_norms:
-            for module in self.modules():
-                if isinstance(module, nn.modules.batchnorm._BatchNorm):
-                    module.eval()
+        for module in self.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                learns = module.weight is None or module.weight.requires_grad
+                module.train(mode and learns and not self.options.frozen_norms)
         return self
 
     def identity(self) -> dict[str, Any]:
@@ -127,15 +125,13 @@ class Encoder(nn.Module):
         }
 
 
-def build_encoder(
-    options: EncoderOptions, *, weights: Path | None = None, config: Path | None = None, load: bool = True
-) -> Encoder:
+def build_encoder(options: EncoderOptions, *, weights: Path | None = None, config: Path | None = None) -> Encoder:
     """Make the encoder of a recipe.
 
     `weights` is a safetensors file whose `__metadata__` (or else `config`, a JSON file of the same keys: timm_name,
     timm_args, input_size, mean, std, resize, interpolation, licence) is obeyed. Without it timm gives the weights, or
-    none where `options.pretrained` is false. `load=False` builds the network for weights that a checkpoint brings.
-    Raises `EncoderError` where the name is unknown, or the weights are missing, damaged or do not fit.
+    none where `options.pretrained` is false.
+    Raises `EncoderError` where the name or a layer is unknown, or the weights are missing, damaged or do not fit.
     """
     preparation = _read_config(weights, config) if weights or config else {}
     name = str(preparation.get("timm_name", options.name))
@@ -148,7 +144,7 @@ def build_encoder(
     if not options.layer and last_good != "all":
         options = replace(options, layer=last_good)  # nothing behind this layer can be trusted
     options = replace(options, arguments={**_json(preparation.get("timm_args", {})), **options.arguments})
-    from_timm = load and weights is None and options.pretrained
+    from_timm = weights is None and options.pretrained
     network = _create(options, pretrained=from_timm)
     images = _images(network, preparation, options)
     if options.layer:
@@ -156,7 +152,7 @@ def build_encoder(
             network = create_feature_extractor(network.eval(), {options.layer: "layer"})
         except ValueError as error:
             raise EncoderError(f"{options.name} has no layer {options.layer!r} ({error})") from error
-    if weights and load:
+    if weights:
         _load(network, weights)
     licence = str(preparation.get("licence", getattr(network, "pretrained_cfg", {}).get("license", "") or "unknown"))
     return Encoder(network, options, images, licence if weights or from_timm else "none: random initial weights")

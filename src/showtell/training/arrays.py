@@ -92,9 +92,7 @@ class TorchArrays:
         if top_k or top_p < 1:
             weights = _truncate(weights, log_probs, top_k, top_p)
         cumulated = weights.cumsum(2)
-        total = cumulated[:, :, -1]
-        # Kept below the total, which the product can round up to: the word found always has a probability.
-        target = torch.minimum(self._ship(noise) * total, total.nextafter(torch.zeros_like(total)))  # (B, K)
+        target = self._ship(noise) * cumulated[:, :, -1]  # (B, K), below the total: no float64 below 1 rounds up to it
         words = (cumulated <= target.unsqueeze(2)).sum(2).clamp(max=log_probs.shape[2] - 1)
         values = log_probs.gather(2, words.unsqueeze(2)).squeeze(2).double()
         return words.cpu().numpy(), values.cpu().numpy()

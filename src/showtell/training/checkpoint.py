@@ -9,6 +9,7 @@ A folder without a leading point is whole: it was written aside and fsynced firs
 """
 
 import json
+import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -22,6 +23,8 @@ from torch import Tensor, nn
 
 from showtell.errors import CheckpointError
 from showtell.training.files import sync_folder, write_bytes
+
+_NAME = re.compile(r"(\d{5,})-(\d{5,})")  # of a whole checkpoint: epoch and step
 
 
 @dataclass
@@ -47,24 +50,25 @@ def save_checkpoint(
 ) -> Path:
     """Write a checkpoint and drop those that are neither the latest nor the best.
 
+    One of the same epoch and step that is there already stays: a step determines all that a checkpoint holds, and to
+    replace it would take it away for a moment in which a kill could come.
     Raises `CheckpointError` where the disk refuses; the last good checkpoint is then untouched.
     """
     folder = run / "checkpoints"
     target, aside = folder / progress.name, folder / f".{progress.name}"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(aside, ignore_errors=True)
-        aside.mkdir()
-        # Clones: safetensors refuses two names of one memory (tied embeddings).
-        tensors = {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
-        write_bytes(aside / "model.safetensors", save(tensors))
-        write_bytes(aside / "optimizer.safetensors", save(_flatten(optimizer)))
-        state = {"progress": asdict(progress), **facts}
-        write_bytes(aside / "state.json", json.dumps(state, indent=1).encode())
-        if target.exists():  # the same step, written before a kill: equal, but this one is surely ours
-            shutil.rmtree(target)
-        aside.rename(target)
-        sync_folder(folder)
+        if not target.exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            shutil.rmtree(aside, ignore_errors=True)
+            aside.mkdir()
+            # Clones: safetensors refuses two names of one memory (tied embeddings).
+            tensors = {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
+            write_bytes(aside / "model.safetensors", save(tensors))
+            write_bytes(aside / "optimizer.safetensors", save(_flatten(optimizer)))
+            state = {"progress": asdict(progress), **facts}
+            write_bytes(aside / "state.json", json.dumps(state, indent=1).encode())
+            aside.rename(target)
+            sync_folder(folder)
     except OSError as error:
         shutil.rmtree(aside, ignore_errors=True)
         last = latest_checkpoint(run)
@@ -81,8 +85,10 @@ def save_checkpoint(
 def latest_checkpoint(run: Path) -> Path | None:
     """The newest whole checkpoint, if any."""
     folder = run / "checkpoints"
-    names = [path.name for path in folder.iterdir() if not path.name.startswith(".")] if folder.is_dir() else []
-    return folder / max(names) if names else None
+    found = [_NAME.fullmatch(path.name) for path in folder.iterdir()] if folder.is_dir() else []
+    names = [name for name in found if name]
+    # By number: an epoch may have more than 99,999 steps.
+    return folder / max(names, key=lambda name: (int(name[1]), int(name[2])))[0] if names else None
 
 
 def best_checkpoint(run: Path) -> Path:
@@ -111,11 +117,11 @@ def load_model(checkpoint: Path, model: nn.Module) -> None:
     _fit(checkpoint, _load(checkpoint / "model.safetensors"), model)
 
 
-def load_decoder(checkpoint: Path, decoder: nn.Module) -> None:
-    """Put the decoder's weights of another run's checkpoint into `decoder`. Raises as `load_model`."""
+def load_part(checkpoint: Path, part: str, module: nn.Module) -> None:
+    """Put the weights of a checkpoint's `part` ("decoder" or "encoder") into `module`. Raises as `load_model`."""
     tensors = _load(checkpoint / "model.safetensors")
-    prefix = "decoder."
-    _fit(checkpoint, {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}, decoder)
+    prefix = f"{part}."
+    _fit(checkpoint, {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}, module)
 
 
 def _fit(checkpoint: Path, tensors: dict[str, Tensor], model: nn.Module) -> None:

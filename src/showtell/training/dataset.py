@@ -17,7 +17,7 @@ from showtell.errors import DataError
 from showtell.recipe import TrainingOptions
 from showtell.vocabulary import END, PAD, START, Vocabulary
 
-
+# Captions that tell left from right are wrong of the mirrored picture.
 _SIDED = re.compile(r"\b(left|right)", re.IGNORECASE)
 
 
@@ -121,7 +121,11 @@ def steps_per_epoch(train: Sequence[Picture], options: TrainingOptions) -> int:
 
 
 def make_batch(chosen: Sequence[Picture], limit: int = 0, random: np.random.Generator | None = None) -> Batch:
-    """Pad captions to one array; `random` draws `limit` > 0 captions where a picture has more, and whether it is mirrored."""
+    """Pad captions to one array.
+
+    `random` draws `limit` > 0 captions where a picture has more, and whether it is mirrored; None takes all as they
+    are.
+    """
     captions, rows = [], []
     for picture in chosen:
         mirrored = random is not None and picture.flipped_row is not None and random.random() < 0.5

@@ -78,8 +78,8 @@ def fill(
 ) -> Filled:
     """Bring every picture of `examples` into the store: regions, or pixels where `encoder` is None.
 
-    With `flip` the mirror images of training pictures go in too. Pictures are decoded in `workers` processes; what the store already holds is not done again. A picture that cannot
-    be read is left out and named in `failures`.
+    With `flip` the mirror images of training pictures go in too. Pictures are decoded in `workers` processes; what the
+    store already holds is not done again. A picture that cannot be read is left out and named in `failures`.
     """
     keys: dict[str, str] = {}
     failures: dict[str, str] = {}

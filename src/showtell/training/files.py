@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import IO, Any
+from weakref import WeakSet
 
 from showtell.errors import CheckpointError
 
@@ -11,6 +12,9 @@ try:
     import fcntl
 except ImportError:  # Windows has no flock; a second writer goes unnoticed there
     fcntl = None  # type: ignore[assignment]
+
+
+_held: WeakSet[IO[Any]] = WeakSet()  # the locks of this process
 
 
 def write_text(path: Path, text: str) -> None:
@@ -63,4 +67,16 @@ def lock(path: Path, message: str) -> IO[Any]:
         except OSError as error:
             file.close()
             raise CheckpointError(f"{message}; wait for it or stop it") from error
+    _held.add(file)
     return file
+
+
+def _let_go() -> None:
+    """A forked process inherits its parent's locks, and would hold them for a while after the parent was killed."""
+    for file in _held:
+        file.close()
+    _held.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_let_go)

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from showtell import __version__
+from showtell.errors import ShowtellError
 from showtell.models.captioner import CaptionModel
 from showtell.recipe import Recipe, TrainingOptions
 from showtell.training.checkpoint import (
@@ -31,6 +32,7 @@ from showtell.training.checkpoint import (
     save_checkpoint,
 )
 from showtell.training.dataset import Batch, Picture, epoch_batches, steps_per_epoch
+from showtell.training.files import lock
 from showtell.training.run import Run
 from showtell.training.store import RowStore
 from showtell.training.validation import Validation, load_rows, valid_targets, validate
@@ -75,16 +77,24 @@ class Trainer:
         load_model(checkpoint, self.model)
         load_optimizer(checkpoint, self.optimizer)
         differing = [
-            f"{key} was {facts.get(key)}, is {value}" for key, value in self._facts().items() if facts.get(key) != value
+            f"{key} was {facts[key]}, is {value}"
+            for key, value in self._facts().items()
+            if facts.get(key, value) != value
         ]
         if differing:
             self.say(f"note: {'; '.join(differing)}: weights may differ in the last bits from an uninterrupted run")
         return True
 
     def train(self) -> bool:
-        """Train to the last epoch or until patience ends; false where the user stopped it (all is saved)."""
+        """Train to the last epoch or until patience ends; false where the user stopped it (all is saved).
+
+        Raises `CheckpointError` where another process trains this run or a checkpoint cannot be written, and
+        `ShowtellError` where the loss is not finite.
+        """
         progress, options = self.progress, self.options
-        with _stop_signals() as stopped:
+        held = lock(self.run.folder / "lock", f"{self.run.folder}: another process is training this run")
+        with held, _stop_signals() as stopped:
+            self.run.save_recipe()
             while progress.epoch < options.epochs and not self._patience_ended():
                 began, words_before = time.monotonic(), progress.words
                 for batch in epoch_batches(self.splits.train, options, progress.epoch, progress.step):
@@ -113,6 +123,12 @@ class Trainer:
             logits = self.model(inputs, tokens, lengths, mask)
         targets = valid_targets(torch.from_numpy(batch.targets).to(self.device), lengths)
         loss, plain = word_loss(logits.float(), targets, options.label_smoothing)
+        plain_loss = float(plain)
+        if not math.isfinite(plain_loss):
+            raise ShowtellError(
+                f"{self.run.folder}: the loss is {plain_loss} in epoch {progress.epoch + 1} at step {progress.step}, "
+                "expected a finite number; train with a lower training.learning_rate or with training.clip_norm=1"
+            )
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         if options.clip_norm:
@@ -120,7 +136,7 @@ class Trainer:
         self.optimizer.step()
         progress.step += 1
         progress.words += len(targets)
-        progress.loss_sum += float(plain) * len(targets)
+        progress.loss_sum += plain_loss * len(targets)
 
     def _end_epoch(self, words_per_second: float, seconds: float) -> None:
         progress, options = self.progress, self.options
@@ -166,6 +182,7 @@ class Trainer:
             "torch": torch.__version__,
             "threads": torch.get_num_threads(),
             "device": self.device.type,
+            "bf16": self.autocast,
         }
 
 
@@ -197,7 +214,7 @@ def set_rates(optimizer: torch.optim.Optimizer, recipe: Recipe, step: int, steps
     warmup, total = options.warmup_epochs * steps_per_epoch, options.epochs * steps_per_epoch
     rate = options.learning_rate
     if step < warmup:
-        rate *= (step + 1) / warmup
+        rate *= min((step + 1) / warmup, 1)
     elif options.schedule == "cosine":
         done = (step - warmup) / max(total - warmup, 1)
         rate *= 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(done, 1)))
@@ -206,9 +223,11 @@ def set_rates(optimizer: torch.optim.Optimizer, recipe: Recipe, step: int, steps
 
 
 def choose_device(name: str) -> torch.device:
-    """`auto` is CUDA where there is one."""
+    """`auto` is CUDA where there is one. Raises `ShowtellError` where CUDA is asked for and missing."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ShowtellError("--device cuda: torch finds no CUDA device; use --device cpu, or a torch built for CUDA")
     return torch.device(name)
 
 

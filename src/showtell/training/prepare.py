@@ -1,7 +1,7 @@
 """From a recipe and a data set to a trainer: vocabulary, run folder, stores, splits. The one way in for CLI and SDK."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -9,13 +9,14 @@ import torch
 from showtell.data.example import Example
 from showtell.data.readers import read_dataset
 from showtell.errors import CheckpointError, DataError
+from showtell.models import build_decoder
 from showtell.models.encoder import Encoder, build_encoder
 from showtell.recipe import Recipe, recipe_from_dict
-from showtell.training.checkpoint import best_checkpoint, latest_checkpoint, load_decoder
+from showtell.training.checkpoint import best_checkpoint, latest_checkpoint, load_part
 from showtell.training.dataset import by_split, fingerprint, pictures
 from showtell.training.features import Filled, feature_store, fill, pixel_store
 from showtell.training.loop import Splits, Trainer, choose_device
-from showtell.training.run import Run, create_run, open_run, same_but
+from showtell.training.run import DataSource, Run, create_run, open_run, same_but
 from showtell.vocabulary import Vocabulary
 
 
@@ -25,6 +26,7 @@ class Request:
 
     data: Path
     format: str = "auto"
+    images: Path | None = None  # folder of the pictures, if they lie elsewhere
     splits: Path | None = None  # a file of `showtell data split`
     encoder_weights: Path | None = None
     encoder_config: Path | None = None
@@ -34,10 +36,28 @@ class Request:
 
 def read_examples(request: Request) -> list[Example]:
     """The data set's examples. Raises `DataError` where there is none."""
-    examples = list(read_dataset(request.data, format=request.format, splits=request.splits).examples)
+    dataset = read_dataset(request.data, format=request.format, image_folder=request.images, splits=request.splits)
+    examples = list(dataset.examples)
     if not examples:
         raise DataError(f"{request.data}: no picture with captions; look at it with `showtell data check`")
     return examples
+
+
+def source_of(request: Request) -> DataSource:
+    """Where a run's data lay, in absolute paths."""
+    images, splits = request.images, request.splits
+    return DataSource(
+        root=str(request.data.absolute()),
+        format=request.format,
+        images=str(images.absolute()) if images else None,
+        splits=str(splits.absolute()) if splits else None,
+    )
+
+
+def encoder_of(request: Request, recipe: Recipe) -> Encoder:
+    """The encoder that a new run of `recipe` begins with. Raises `EncoderError`."""
+    torch.manual_seed(recipe.training.seed)  # its weights may be random
+    return build_encoder(recipe.encoder, weights=request.encoder_weights, config=request.encoder_config)
 
 
 def fill_store(request: Request, encoder: Encoder, examples: Sequence[Example], recipe: Recipe) -> Filled:
@@ -78,26 +98,25 @@ def prepare(
     if run is None:
         if recipe is None:
             raise CheckpointError(f"{out}: no run to resume; start one with --recipe NAME")
-        torch.manual_seed(recipe.training.seed)  # an encoder may start from random weights
         run = _new_run(request, out, recipe, train_examples, examples, start_from)
     recipe = run.recipe
     if recipe.training.validation_pictures:
         val_examples = sorted(val_examples, key=lambda e: e.id)[: recipe.training.validation_pictures]
-    if not val_examples:
-        say("note: no val split, so the last checkpoint counts as the best; `showtell data split` makes one")
     filled = fill_store(request, run.encoder, train_examples + val_examples, recipe)
     for failure in list(filled.failures.values())[:10]:
         say(f"left out: {failure}")
     train, counts = pictures(train_examples, filled.rows, run.vocabulary, recipe.training.max_words, filled.flipped)
     train = [picture for picture in train if picture.captions]
     val, _ = pictures(val_examples, filled.rows, run.vocabulary, recipe.training.max_words)
+    if not val:
+        say("note: no val split, so the last checkpoint counts as the best; `showtell data split` makes one")
     if not train:
         raise DataError(f"{request.data}: no training picture can be read; see `showtell data check {request.data}`")
     if str(counts):
         say(str(counts))
     trainer = Trainer(run, filled.store, Splits(train, val), choose_device(request.device), say)
-    if not (resume and trainer.resume()) and start_from is not None:
-        load_decoder(best_checkpoint(start_from), trainer.model.decoder)
+    if not (resume and trainer.resume()) and run.start_from is not None:
+        load_part(best_checkpoint(Path(run.start_from)), "decoder", trainer.model.decoder)
     return trainer
 
 
@@ -110,17 +129,22 @@ def _new_run(
     start_from: Path | None,
 ) -> Run:
     if start_from is not None:
-        before = open_run(start_from)
+        before, checkpoint = open_run(start_from), best_checkpoint(start_from)
         encoder = build_encoder(recipe.encoder, weights=start_from / "encoder.safetensors")
-        return create_run(out, recipe, before.vocabulary, encoder, examples, request.data)
-    encoder = build_encoder(recipe.encoder, weights=request.encoder_weights, config=request.encoder_config)
+        if before.recipe.encoder.train:
+            load_part(checkpoint, "encoder", encoder)
+        # A decoder that does not fit is told now, not after hours of filling the store.
+        load_part(checkpoint, "decoder", build_decoder(recipe, encoder, len(before.vocabulary)))
+        source = source_of(request)
+        return create_run(out, recipe, before.vocabulary, encoder, examples, source, str(start_from.absolute()))
+    encoder = encoder_of(request, recipe)
     vocabulary = Vocabulary.build(
         (caption for example in train_examples for caption in example.captions),
         tokenizer=recipe.vocabulary.tokenizer,
         min_count=recipe.vocabulary.min_count,
         max_size=recipe.vocabulary.max_size,
     )
-    return create_run(out, recipe, vocabulary, encoder, examples, request.data)
+    return create_run(out, recipe, vocabulary, encoder, examples, source_of(request))
 
 
 def _resumed(out: Path, settings: Sequence[str], examples: Sequence[Example], recipe: Recipe | None) -> Run | None:
@@ -128,8 +152,10 @@ def _resumed(out: Path, settings: Sequence[str], examples: Sequence[Example], re
     if not (out / "recipe.json").exists():
         return None
     before = open_run(out)
-    run = open_run(out, settings)
-    changed = same_but(before.recipe, run.recipe) if latest_checkpoint(out) else []
+    run = replace(before, recipe=recipe_from_dict(before.recipe.to_dict(), settings))
+    changed = same_but(before.recipe, run.recipe)
+    if latest_checkpoint(out) is None:  # nothing is learnt yet: settled is only what the folder holds
+        changed = [key for key in changed if key.startswith(("encoder.", "vocabulary."))]
     if recipe is not None:
         changed += same_but(before.recipe, recipe_from_dict(recipe.to_dict(), settings))
     if changed:
@@ -137,7 +163,7 @@ def _resumed(out: Path, settings: Sequence[str], examples: Sequence[Example], re
             f"{out}: was trained with another {', '.join(sorted(set(changed)))}; "
             "a run cannot change it midway: leave it, or start a new run with another --out"
         )
-    if fingerprint(examples) != before.data["fingerprint"]:
+    if fingerprint(examples) != before.fingerprint:
         raise CheckpointError(
             f"{out}: the data set has changed since the run began (pictures, captions or splits); "
             "restore it or start a new run with another --out"

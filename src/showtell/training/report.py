@@ -22,9 +22,7 @@ class Reporter:
 
     def __init__(self, trainer: Trainer, say: Callable[[str], None]) -> None:
         self.trainer, self.say = trainer, say
-        self.board = SummaryWriter(
-            str(trainer.run.folder / "tensorboard"), purge_step=trainer.progress.epoch + 1
-        )
+        self.board = SummaryWriter(str(trainer.run.folder / "tensorboard"), purge_step=trainer.progress.epoch + 1)
 
     def __enter__(self) -> Self:
         return self
@@ -39,10 +37,11 @@ class Reporter:
             f"{trainer.recipe.name}: {len(trainer.splits.train):,} training pictures, {len(trainer.splits.val):,} for "
             f"validation, {len(trainer.run.vocabulary):,} words, {size:,} parameters learn on {trainer.device.type}"
         )
-        if trainer.progress.epoch or trainer.progress.step:
-            self.say(
-                f"going on in epoch {trainer.progress.epoch + 1} at step {trainer.progress.step} of {trainer.steps}"
-            )
+        progress = trainer.progress
+        if progress.epoch >= trainer.options.epochs:
+            self.say(f"all {progress.epoch} epochs are done; for more: --resume --set training.epochs=N")
+        elif progress.epoch or progress.step:
+            self.say(f"going on in epoch {progress.epoch + 1} at step {progress.step} of {trainer.steps}")
 
     def epoch(self, progress: Progress, model: CaptionModel, validation: Validation | None) -> None:
         entry = progress.history[-1]
@@ -57,11 +56,13 @@ class Reporter:
                 self.board.add_scalar(name.replace(" ", "/"), value, entry["epoch"])
         if validation:
             for picture in self.trainer.splits.val[:SAMPLES]:
-                self.say(f"  {picture.example.id}: {validation.captions[picture.example.id]}")
+                caption = validation.captions[picture.example.id]
+                self.say(f"  {picture.example.id}: {caption}")
+                self.board.add_text(f"samples/{picture.example.id}", caption, entry["epoch"])
             self._draw(entry["epoch"], model)
 
     def _draw(self, epoch: int, model: CaptionModel) -> None:
-        """Sample pictures with their captions and, where the regions form a grid, the attention of each word."""
+        """Sample pictures with the attention of each word of their captions, where the regions form a grid."""
         trainer = self.trainer
         grid, images = trainer.run.encoder.grid, trainer.run.encoder.images
         samples = trainer.splits.val[:SAMPLES]
@@ -75,12 +76,15 @@ class Reporter:
                 drawn = np.asarray(draw_attention(open_picture(picture.example.image), caption, images))  # (H, W, 3)
             except ShowtellError:  # the file has gone since its features were stored; its caption was told above
                 continue
-            name = f"samples/{picture.example.id}"
-            self.board.add_image(name, drawn, epoch, dataformats="HWC")
-            self.board.add_text(name, caption.text, epoch)
+            self.board.add_image(f"samples/{picture.example.id}", drawn, epoch, dataformats="HWC")
 
     def end(self, finished: bool) -> None:
         progress, run = self.trainer.progress, self.trainer.run.folder
+        if finished and progress.epoch < self.trainer.options.epochs:
+            self.say(
+                f"ended early: {progress.without_gain} validations without a better CIDEr; "
+                "for more: --resume --set training.patience=0"
+            )
         if finished and progress.best:
             self.say(
                 f"best: epoch {int(progress.best.split('-')[0])}; next: showtell evaluate {run} --data DIR --split test"

@@ -4,7 +4,7 @@ RUN/
   recipe.json            the recipe with all settings applied
   vocabulary.json
   encoder.safetensors    the encoder's weights as the run began, with its preparation in the metadata
-  data.json              where the data lay, its fingerprint, the split: ids of each
+  data.json              where the data lay, its fingerprint, the splits: ids of each; the run that it began from
   checkpoints/           see `checkpoint.py`
   tensorboard/
 """
@@ -14,13 +14,14 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import save
 from torch import nn
 
+from showtell.data.dataset import Dataset
 from showtell.data.example import Example
+from showtell.data.readers import read_dataset
 from showtell.errors import CheckpointError
 from showtell.models import build_decoder
 from showtell.models.captioner import CaptionModel
@@ -32,6 +33,28 @@ from showtell.training.files import write_bytes, write_text
 from showtell.vocabulary import Vocabulary
 
 
+@dataclass(frozen=True, kw_only=True)
+class DataSource:
+    """Where a run's data lay as it began, as `read_dataset` takes it."""
+
+    root: str
+    format: str = "auto"
+    images: str | None = None
+    splits: str | None = None
+
+    def read(self, root: Path | None = None) -> Dataset:
+        """Read the data set again, at `root` if it has moved. Raises `DataError`."""
+        if root is not None:
+            return read_dataset(root, format=self.format)
+        images, splits = self.images, self.splits
+        return read_dataset(
+            Path(self.root),
+            format=self.format,
+            image_folder=Path(images) if images else None,
+            splits=Path(splits) if splits else None,
+        )
+
+
 @dataclass(frozen=True)
 class Run:
     """An opened run folder."""
@@ -40,16 +63,34 @@ class Run:
     recipe: Recipe
     vocabulary: Vocabulary
     encoder: Encoder
-    data: dict[str, Any]  # root, fingerprint, splits
+    source: DataSource
+    fingerprint: str
+    splits: dict[str, list[str]]  # ids of each split
+    start_from: str | None = None  # folder of the run whose decoder this one began with
 
     def model(self) -> CaptionModel:
         """The recipe's model; its decoder's weights are random until a checkpoint is loaded."""
-        decoder = build_decoder(self.recipe, self.encoder.region_size, len(self.vocabulary))
+        decoder = build_decoder(self.recipe, self.encoder, len(self.vocabulary))
         return CaptionModel(decoder, self.encoder if self.recipe.encoder.train else None)
+
+    def save_recipe(self) -> None:
+        """Keep the recipe, for all that come later, where settings have changed it. Raises `CheckpointError`."""
+        path, text = self.folder / "recipe.json", json.dumps(self.recipe.to_dict(), indent=1)
+        try:
+            if not path.exists() or path.read_text(encoding="utf-8") != text:
+                write_text(path, text)
+        except OSError as error:
+            raise CheckpointError(f"{path}: cannot be written ({error.strerror or error}); make room") from error
 
 
 def create_run(
-    folder: Path, recipe: Recipe, vocabulary: Vocabulary, encoder: Encoder, examples: Sequence[Example], root: Path
+    folder: Path,
+    recipe: Recipe,
+    vocabulary: Vocabulary,
+    encoder: Encoder,
+    examples: Sequence[Example],
+    source: DataSource,
+    start_from: str | None = None,
 ) -> Run:
     """Write a new run folder. Raises `CheckpointError` where one is there already."""
     if (folder / "recipe.json").exists():
@@ -57,29 +98,49 @@ def create_run(
     splits: dict[str, list[str]] = {}
     for example in examples:
         splits.setdefault(example.split or "none", []).append(example.id)
-    data = {"root": str(root.absolute()), "fingerprint": fingerprint(examples), "splits": splits}
+    run = Run(folder, recipe, vocabulary, encoder, source, fingerprint(examples), splits, start_from)
+    data = {
+        "source": dataclasses.asdict(source),
+        "fingerprint": run.fingerprint,
+        "splits": splits,
+        "start_from": start_from,
+    }
     try:
         folder.mkdir(parents=True, exist_ok=True)
         save_encoder(folder / "encoder.safetensors", encoder)
         write_text(folder / "vocabulary.json", vocabulary.to_json())
         write_text(folder / "data.json", json.dumps(data))
-        write_text(folder / "recipe.json", json.dumps(recipe.to_dict(), indent=1))  # last: its presence means whole
     except OSError as error:
-        raise CheckpointError(f"{folder}: cannot be written ({error.strerror or error})") from error
-    return Run(folder, recipe, vocabulary, encoder, data)
+        raise CheckpointError(f"{folder}: cannot be written ({error.strerror or error}); make room") from error
+    run.save_recipe()  # last: its presence means whole
+    return run
 
 
-def open_run(folder: Path, settings: Sequence[str] = ()) -> Run:
-    """Open a run folder, its recipe changed by `key=value` settings. Raises `CheckpointError` if it is no run."""
+def open_run(folder: Path) -> Run:
+    """Open a run folder. Raises `CheckpointError` if it is none or is damaged."""
     try:
         table = json.loads((folder / "recipe.json").read_text(encoding="utf-8"))
         data = json.loads((folder / "data.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{folder}: not a run of `showtell train` ({error})") from error
-    recipe = recipe_from_dict(table, settings, where=str(folder / "recipe.json"))
+    recipe = recipe_from_dict(table, where=str(folder / "recipe.json"))
     vocabulary = Vocabulary.read(folder / "vocabulary.json")
     encoder = build_encoder(recipe.encoder, weights=folder / "encoder.safetensors")
-    return Run(folder, recipe, vocabulary, encoder, data)
+    try:
+        return Run(
+            folder,
+            recipe,
+            vocabulary,
+            encoder,
+            DataSource(**data["source"]),
+            data["fingerprint"],
+            data["splits"],
+            data.get("start_from"),
+        )
+    except (KeyError, TypeError) as error:
+        raise CheckpointError(
+            f"{folder / 'data.json'}: damaged ({error!r}); start a new run in another --out"
+        ) from error
 
 
 def load_best(run: Run) -> tuple[CaptionModel, Encoder, Path]:

@@ -15,7 +15,6 @@ import hashlib
 import json
 import os
 from collections.abc import Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Self
 
@@ -41,13 +40,15 @@ class RowStore:
         self.row_bytes = int(np.prod(self.shape)) * self.dtype.itemsize
         self.rows_per_shard = max(1, SHARD_BYTES // self.row_bytes)
         self._claim({**identity, "shape": list(self.shape), "dtype": self.dtype.name})
-        self.rows: dict[str, int] = {entry["key"]: entry["row"] for entry in read_lines(folder / "index.jsonl")}
-        self._files = {entry["path"]: entry for entry in read_lines(folder / "files.jsonl")}
-        self._check_shards()
+        self._maps: dict[tuple[str, int], NDArray[Any]] = {}
+        self._read_index()
 
     def __enter__(self) -> Self:
-        """Hold the store for writing; a second writer is refused."""
+        """Hold the store for writing; a second writer is refused with `CheckpointError`."""
         self._lock = lock(self.folder / "lock", f"{self.folder}: another process is filling this feature store")
+        for name in ("index.jsonl", "files.jsonl"):
+            cut_unfinished_line(self.folder / name)
+        self._read_index()  # another process may have added rows since this one looked
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -83,10 +84,11 @@ class RowStore:
             mask = np.ones((len(keys), self.shape[0]), bool)
         lines = []
         for key, value, real in zip(keys, values, mask, strict=True):
-            row = len(self.rows)
+            row = self._next_row
             self._write(row, "shard", np.ascontiguousarray(value).tobytes(), self.row_bytes)
             self._write(row, "mask", real.astype(np.uint8).tobytes(), self.shape[0])
             self.rows[key] = row
+            self._next_row += 1
             lines.append(json.dumps({"key": key, "row": row}))
         for shard in {self.rows[key] // self.rows_per_shard for key in keys}:
             for kind in ("shard", "mask"):
@@ -104,6 +106,12 @@ class RowStore:
             values[i] = self._map("shard", shard)[place]
             mask[i] = self._map("mask", shard)[place] != 0
         return values, mask
+
+    def _read_index(self) -> None:
+        self.rows: dict[str, int] = {entry["key"]: entry["row"] for entry in read_lines(self.folder / "index.jsonl")}
+        self._files = {entry["path"]: entry for entry in read_lines(self.folder / "files.jsonl")}
+        self._next_row = max(self.rows.values(), default=-1) + 1
+        self._check_shards()
 
     def _claim(self, identity: dict[str, Any]) -> None:
         path = self.folder / "identity.json"
@@ -158,23 +166,27 @@ class RowStore:
         path = self._shard_path(kind, shard)
         shape, dtype = (self.shape, self.dtype) if kind == "shard" else (self.shape[:1], np.dtype(np.uint8))
         rows = path.stat().st_size // (int(np.prod(shape)) * dtype.itemsize)
-        return _memory_map(path, dtype, (rows, *shape))
+        found = self._maps.get((kind, shard))
+        if found is None or len(found) != rows:  # opening costs more than reading a row
+            found = self._maps[kind, shard] = np.memmap(path, dtype, "r", shape=(rows, *shape))
+        return found
 
 
-@lru_cache(maxsize=256)
-def _memory_map(path: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArray[Any]:
-    """Opened once per shard and length: opening costs more than reading a row."""
-    return np.memmap(path, dtype, "r", shape=shape)
+def cut_unfinished_line(path: Path) -> None:
+    """Cut off what a kill left of a last line. Only for the one who holds the store: another may be writing it."""
+    if path.exists():
+        content = path.read_bytes()
+        whole = content.rfind(b"\n") + 1
+        if whole < len(content):
+            os.truncate(path, whole)
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """Entries of a JSON-lines file; a last line that a kill left unfinished is cut off the file."""
+    """Entries of a JSON-lines file; a last line that is not finished is left out."""
     if not path.exists():
         return []
     content = path.read_bytes()
     whole = content[: content.rfind(b"\n") + 1]
-    if len(whole) < len(content):
-        os.truncate(path, len(whole))
     try:
         return [json.loads(line) for line in whole.splitlines()]
     except ValueError as error:

@@ -1,0 +1,27 @@
+import pytest
+
+from showtell.metrics.repetition import repeats
+
+
+@pytest.mark.parametrize(
+    "caption",
+    [
+        "red red",
+        "a dog a dog",
+        "a man eating a eating a sandwich",
+        "one two three four one two three four",
+        "the dog runs and the dog runs",  # a trigram twice, not directly
+        "a a",
+        "a b a b a",
+    ],
+)
+def test_captions_that_repeat_themselves_are_found(caption):
+    assert repeats(caption.split())
+
+
+@pytest.mark.parametrize(
+    "caption",
+    ["", "a", "a dog", "a dog and a cat", "a dog on a dog", "two men and two women", "the dog and the dog on a bed"],
+)
+def test_words_may_come_again_elsewhere(caption):
+    assert not repeats(caption.split())
