@@ -5,7 +5,7 @@ import tomllib
 from importlib import resources
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from showtell.decoding.options import DecodeOptions
@@ -209,6 +209,7 @@ def test_the_tables_of_a_recipe_are_those_tested_here():
     assert {f.name for f in dataclasses.fields(Recipe)} == {"name", "summary", "paper", *TABLES}
 
 
+@settings(deadline=None, derandomize=True)
 @given(st.text(max_size=30))
 def test_no_text_as_a_setting_causes_anything_but_a_recipe_error(text):
     for setting in (text, f"training.{text}", f"decoder.cell={text}", f"training.epochs={text}"):

@@ -26,9 +26,10 @@ class Evaluation:
 
 
 def evaluate(captioner: Captioner, examples: Sequence[Example], split: str, **options: Any) -> Evaluation:
-    """Caption the pictures of `split` that have captions, and score them: CIDEr-D, BLEU-1..4, repetition, length.
+    """Caption the pictures of `split` that have captions, and score them.
 
-    `options` are those of `DecodeOptions`. Words are those of `showtell.vocabulary.split_words`.
+    CIDEr-D, BLEU-1..4, the shares of captions that repeat themselves and that stand word for word among the captions of
+    the train split, and the mean length. `options` are those of `DecodeOptions`. Words are those of `showtell.vocabulary.split_words`.
     Raises `DataError` where the split holds no picture with captions, or none of them can be read.
     """
     chosen = [example for example in examples if example.split == split and example.captions]
@@ -48,14 +49,17 @@ def evaluate(captioner: Captioner, examples: Sequence[Example], split: str, **op
             captions.append((example, answer))
     if not captions:
         raise DataError(f"none of the {len(chosen):,} pictures of split {split!r} can be read; {failures[0].error}")
-    return Evaluation(tuple(captions), tuple(failures), _scores(captions))
+    known = {" ".join(split_words(text)) for e in examples if e.split == "train" for text in e.captions}
+    return Evaluation(tuple(captions), tuple(failures), _scores(captions, known))
 
 
-def _scores(captions: Sequence[tuple[Example, Caption]]) -> dict[str, float]:
+def _scores(captions: Sequence[tuple[Example, Caption]], known: set[str]) -> dict[str, float]:
     candidates = [" ".join(caption.tokens) for _, caption in captions]
     references = [[" ".join(split_words(text)) for text in example.captions] for example, _ in captions]
     scores = {"CIDEr": 100 * cider_d(candidates, references)[0]}
     scores |= {f"BLEU-{n}": 100 * score for n, score in enumerate(bleu(candidates, references)[0], 1)}
     scores["repeating captions, %"] = 100 * sum(repeats(c.tokens) for _, c in captions) / len(captions)
+    if known:
+        scores["verbatim from training, %"] = 100 * sum(text in known for text in candidates) / len(candidates)
     scores["words per caption"] = sum(len(c.tokens) for _, c in captions) / len(captions)
     return scores

@@ -13,7 +13,7 @@ from showtell.vocabulary import END, START
 
 A, B, C, D = 4, 5, 6, 7
 SIZE = 8
-FREE = {"no_repeat_ngram": 0, "no_repeat_phrase": False}
+FREE = {"no_repeat_ngram": 0, "no_repeat_phrase": False, "stop_early": False}
 CHOICES = {A: 0.5, B: 0.3, C: 0.15, D: 0.05}
 ONE_WORD = log_table({START: CHOICES, **{word: {END: 1.0} for word in CHOICES}}, SIZE)
 

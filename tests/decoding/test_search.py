@@ -22,7 +22,7 @@ from showtell.vocabulary import END, PAD, START, UNKNOWN
 A, B, C, D = 4, 5, 6, 7
 SIZE = 8
 WORDS = (A, B, C, D)
-FREE = {"no_repeat_ngram": 0, "no_repeat_phrase": False}
+FREE = {"no_repeat_ngram": 0, "no_repeat_phrase": False, "stop_early": False}
 
 # Greedy takes A (0.6), after which nothing is likely; B (0.4) leads to a sure sentence.
 MISLEADING = log_table(
@@ -171,8 +171,11 @@ def test_a_long_sentence_that_wins_by_the_length_penalty_is_waited_for():
     chain = {word: {word + 1: 1.0} for word in words[:-1]} | {words[-1]: {END: 1.0}}
     table = log_table({START: {A: 0.8, B: 0.2}, A: {END: 1.0}, **chain}, B + 8)
     for max_words, expected in ((8, tuple(words)), (7, (A,))):  # with 7 words the end would be forced, and impossible
-        ((found,),) = search([table], beam_width=2, length_penalty=1, max_words=max_words)
+        options = {"beam_width": 2, "length_penalty": 1, "max_words": max_words}
+        ((found,),) = search([table], stop_early=False, **options)
         assert found.tokens == expected
+        ((early,),) = search([table], stop_early=True, **options)
+        assert early.tokens == (A,)  # better than the long one as that stands
 
 
 def test_finished_pictures_are_computed_no_more():

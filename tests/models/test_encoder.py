@@ -78,7 +78,9 @@ def test_features_equal_a_preparation_done_by_hand(weights, photo):
 
 
 @pytest.mark.skipif(not MOBILENET.exists(), reason=f"needs the development weights {MOBILENET.name}")
-@pytest.mark.parametrize(("photo_name", "classes"), [("chelsea", (281, 282, 285)), ("coffee", (967,)), ("rocket", (657,))])
+@pytest.mark.parametrize(
+    ("photo_name", "classes"), [("chelsea", (281, 282, 285)), ("coffee", (967,)), ("rocket", (657,))]
+)
 def test_imagenet_photos_are_recognised_through_our_preparation(photo_name, classes):
     data = pytest.importorskip("skimage.data", reason="needs scikit-image")
     from safetensors.torch import load_file

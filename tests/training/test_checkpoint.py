@@ -75,7 +75,9 @@ def test_a_full_disk_leaves_the_last_good_checkpoint_and_says_so(tmp_path, monke
         real(path, content)
 
     monkeypatch.setattr(module, "write_bytes", full)
-    with pytest.raises(CheckpointError, match=r"No space left on device.*last good checkpoint is 00001-00000.*--resume"):
+    with pytest.raises(
+        CheckpointError, match=r"No space left on device.*last good checkpoint is 00001-00000.*--resume"
+    ):
         save_checkpoint(tmp_path, Progress(epoch=2), model, optimizer, {})
     assert _names(tmp_path) == ["00001-00000"]
     load_model(latest_checkpoint(tmp_path), model)
@@ -113,3 +115,19 @@ def test_damage_is_told_with_the_file(tmp_path):
         read_state(path)
     with pytest.raises(CheckpointError, match=r"no checkpoint; train first"):
         best_checkpoint(tmp_path / "nothing")
+
+
+def test_a_checkpoint_of_the_same_step_is_never_taken_away(tmp_path, monkeypatch):
+    # To write it anew it would have to go for a moment, in which a kill could come.
+    model, optimizer = _trained()
+    path = save_checkpoint(tmp_path, Progress(epoch=1), model, optimizer, {})
+    before = {file.name: (file.stat().st_ino, file.read_bytes()) for file in path.iterdir()}
+    monkeypatch.setattr(module.shutil, "rmtree", lambda folder, **_: pytest.fail(f"{folder} removed"))
+    assert save_checkpoint(tmp_path, Progress(epoch=1), model, optimizer, {}) == path
+    assert {file.name: (file.stat().st_ino, file.read_bytes()) for file in path.iterdir()} == before
+
+
+def test_the_latest_is_the_highest_number_and_no_stray_file(tmp_path):
+    for name in ("00002-00003", "00002-99999", "00002-100000", "00001-500000", ".00009-00000", "notes", "9"):
+        (tmp_path / "checkpoints" / name).mkdir(parents=True)
+    assert latest_checkpoint(tmp_path).name == "00002-100000"

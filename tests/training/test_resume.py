@@ -12,6 +12,7 @@ torch = pytest.importorskip("torch", reason="needs the training extra")
 
 from showtell.errors import CheckpointError  # noqa: E402
 from showtell.recipe import read_recipe  # noqa: E402
+from showtell.training import checkpoint as checkpoint_module  # noqa: E402
 from showtell.training.checkpoint import latest_checkpoint, read_state  # noqa: E402
 from showtell.training.prepare import Request, prepare, torch_threads  # noqa: E402
 
@@ -51,25 +52,44 @@ def uninterrupted(request, few_shapes, tmp_path_factory):
     return folder, request.param
 
 
-def _until_killed(data, out, cache, settings):
+def _until_killed(data, out, cache, settings, slow):
+    if slow:  # a save takes so long that many moments fall inside one, however fast the machine
+        write = checkpoint_module.write_bytes
+        checkpoint_module.write_bytes = lambda path, content: (time.sleep(0.15), write(path, content))
     _train(data, out, cache, settings)
+
+
+def _is_saving(run):
+    folder = run / "checkpoints"
+    return folder.is_dir() and any(path.name.startswith(".") for path in folder.iterdir())
 
 
 @pytest.mark.slow
 def test_sigkill_at_random_moments_changes_no_bit(uninterrupted, few_shapes, tmp_path):
     folder, settings = uninterrupted
-    # A save after every step: about half of the moments fall inside a save.
-    settings = [*settings, "training.checkpoint_seconds=0"]
+    run = tmp_path / "run"
+    settings = [*settings, "training.checkpoint_seconds=0"]  # a save after every step
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["showtell.training.prepare", "timm", "torchvision"])
     moments = random.Random(0)
     kills = inside_a_save = 0
-    for _ in range(300):
-        worker = context.Process(
-            target=_until_killed, args=(few_shapes, tmp_path / "run", folder / "cache", settings)
-        )
+    while True:
+        slow = kills < 22
+        # Its own cache: some moments fall into the filling of the store.
+        worker = context.Process(target=_until_killed, args=(few_shapes, run, tmp_path / "cache", settings, slow))
         worker.start()
-        worker.join(moments.uniform(0.5, 1.5) if kills < 20 else 120)
+        if not slow:
+            worker.join(120)
+            assert worker.exitcode == 0
+            break
+        if kills % 2:  # at any moment since the start, or since a save began
+            for _ in range(3000):
+                if _is_saving(run) or worker.exitcode is not None:
+                    break
+                time.sleep(0.01)
+            worker.join(moments.uniform(0, 0.4))
+        else:
+            worker.join(moments.uniform(0, 0.8))
         if worker.exitcode is not None:
             assert worker.exitcode == 0
             break
@@ -77,12 +97,10 @@ def test_sigkill_at_random_moments_changes_no_bit(uninterrupted, few_shapes, tmp
         killed_at = time.time()
         worker.join()
         kills += 1
-        checkpoints = tmp_path / "run" / "checkpoints"
-        if checkpoints.is_dir():
-            inside_a_save += any(path.name.startswith(".") for path in checkpoints.iterdir())
-            latest = latest_checkpoint(tmp_path / "run")
-            if latest:
-                assert killed_at - (latest / "state.json").stat().st_mtime < 60
+        inside_a_save += _is_saving(run)
+        latest = latest_checkpoint(run)
+        if latest:
+            assert killed_at - (latest / "state.json").stat().st_mtime < 60
     assert kills >= 20
     assert inside_a_save >= 1
     assert _bytes(tmp_path / "run") == _bytes(folder / "run")
@@ -121,7 +139,11 @@ def test_a_finished_run_goes_on_with_more_epochs(few_shapes, tmp_path):
     settings = [*FROM_FEATURES, "training.epochs=1", "training.schedule=constant"]
     _train(few_shapes, tmp_path / "short", tmp_path / "cache", settings)
     trainer = prepare(
-        Request(data=few_shapes), tmp_path / "short", recipe=None, settings=["training.epochs=2"], resume=True,
+        Request(data=few_shapes),
+        tmp_path / "short",
+        recipe=None,
+        settings=["training.epochs=2"],
+        resume=True,
         say=lambda _: None,
     )
     assert trainer.train()

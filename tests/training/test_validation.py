@@ -8,7 +8,7 @@ from showtell.metrics.cider import cider_d  # noqa: E402
 from showtell.training.dataset import Picture  # noqa: E402
 from showtell.training.validation import attended, load_rows, valid_targets, validate  # noqa: E402
 from showtell.vocabulary import START, split_words  # noqa: E402
-from tiny_training import FEATURES, PIXELS, tiny_trainer  # noqa: E402
+from tiny_training import FEATURES, LEARNING, PIXELS, tiny_trainer  # noqa: E402
 
 
 @pytest.fixture(scope="module", params=[FEATURES, PIXELS], ids=["features", "pixels"])
@@ -17,9 +17,7 @@ def trained(request, few_shapes, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SHOWTELL_CACHE", str(folder / "cache"))
         torch.set_num_threads(1)
-        trainer, _ = tiny_trainer(
-            few_shapes, folder / "run", "training.learning_rate=1e-2", "training.epochs=3", base=request.param
-        )
+        trainer, _ = tiny_trainer(few_shapes, folder / "run", *LEARNING, base=request.param)
         assert trainer.train()
     return trainer
 

@@ -101,7 +101,7 @@ def split(
 
 @command.command("make-shapes")
 @click.argument("out", type=_FOLDER)
-@click.option("--train", type=click.IntRange(0), default=4000, show_default=True, help="Pictures to train on.")
+@click.option("--train", type=click.IntRange(0), default=8000, show_default=True, help="Pictures to train on.")
 @click.option("--val", type=click.IntRange(0), default=300, show_default=True, help="Pictures to choose on.")
 @click.option("--test", type=click.IntRange(0), default=500, show_default=True, help="Pictures to report on.")
 @click.option("--size", type=int, default=64, show_default=True, help="Side of a picture, pixels.")

@@ -60,5 +60,5 @@ def command(
     else:
         click.echo(f"{len(result.captions):,} pictures of {split}, {len(result.failures):,} could not be read")
         for name, score in result.scores.items():
-            click.echo(f"{name:<22}{score:8.2f}")
+            click.echo(f"{name:<28}{score:8.2f}")
     return 1 if result.failures else 0

@@ -43,5 +43,6 @@ def request_of(data: dict[str, Any]) -> "Request":
 
 def need_training(name: str) -> None:
     """Raise `MissingExtraError` where the training extra is not installed."""
-    if any(find_spec(module) is None for module in ("torch", "timm", "safetensors")):
+    needed = ("torch", "torchvision", "timm", "safetensors", "onnx", "onnxscript", "tensorboard")
+    if any(find_spec(module) is None for module in needed):
         raise MissingExtraError(f"`showtell {name}` needs PyTorch and timm: pip install 'showtell[train]'")

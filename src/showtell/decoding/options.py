@@ -19,6 +19,7 @@ class DecodeOptions:
     max_words: int = 20  # the end mark is not counted
     no_repeat_ngram: int = 3  # a run of this many words occurs once at most; 0 allows all
     no_repeat_phrase: bool = True  # no word or phrase directly followed by itself ("a dog a dog")
+    stop_early: bool = True  # end when no unfinished sentence is better as it stands; false: when none could become so
     sample: bool = False  # draw words at random instead of searching
     temperature: float = 1.0  # below 1 safer, above 1 wilder
     top_k: int = 0  # sample among this many likeliest words; 0 is all

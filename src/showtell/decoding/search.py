@@ -252,15 +252,16 @@ def _done(found: list[list[Hypothesis]], running: _Running, t: int, options: Dec
 
     A hypothesis with log-probability s <= 0 ends with at most s, after n words with t <= n <= max_words, so its score
     is at most s / n ** length_penalty for the n that divides most: max_words, or t if the penalty is negative. Where
-    that does not exceed the worst of `num_captions` finished sentences, going on is in vain. The rule is exact: the
-    answer is that of a search to the last word.
+    that does not exceed the worst of `num_captions` finished sentences, going on is in vain. That rule is exact: the
+    answer is that of a search to the last word. `stop_early` takes the hypothesis as it stands, n = t: half as many
+    words are searched, and a sentence that would have won by saying more without losing probability is missed.
     """
     best = running.scores.max(1)
     over: NDArray[np.bool_] = np.isneginf(best)
     if options.sample:
         return over
     penalty = options.length_penalty
-    bound = best / max(t**penalty, options.max_words**penalty)
+    bound = best / (t**penalty if options.stop_early else max(t**penalty, options.max_words**penalty))
     for b, picture in enumerate(running.pictures):
         if len(found[picture]) == options.num_captions:
             over[b] |= options.beam_width == 1 or bound[b] <= found[picture][-1].score

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from showtell import __version__
+from showtell.errors import CheckpointError
+from showtell.recipe import Recipe, read_recipe, recipe_names
+from showtell.training.run import Run, open_run
 
 if TYPE_CHECKING:
     from showtell.bundle import Manifest
     from showtell.export.bundle import Check
-    from showtell.training.run import Run
 
 
 def write_card(run: Run, manifest: Manifest, check: Check, epoch: dict[str, Any], notes: str = "") -> str:
     """Markdown. `epoch` is the log entry of the checkpoint, `notes` is further text that the maker supplies."""
     splits = ", ".join(f"{name} {len(ids):,}" for name, ids in sorted(run.splits.items()))
+    commands, out = _commands(run)
     scores = "\n".join(f"| {name} | {value:g} |" for name, value in manifest.scores.items())
     compressed = (
         f"Against the float32 graphs: captions equal on {check.equal:.1%} of {check.pictures:,} {check.source}, "
@@ -35,11 +39,11 @@ in the training captions. Fingerprint of ids, splits and captions: `{run.fingerp
 ## Made by
 
 ```
-showtell train --recipe {run.recipe.name} --data DIR --out RUN
-showtell export RUN --to bundle --weights {manifest.weights}
+{commands}
+showtell export {out} --to bundle --weights {manifest.weights}
 ```
 
-Checkpoint of epoch {epoch.get("epoch", "?")}. The recipe as it was trained:
+Checkpoint of epoch {epoch.get("epoch", "?")} of the last run. The recipe as it was trained:
 
 ```json
 {json.dumps(run.recipe.to_dict(), indent=1)}
@@ -63,3 +67,32 @@ Stored as {manifest.weights}. Largest difference of a word's log-probability bet
 
 {manifest.licence}
 {notes}"""
+
+
+def _commands(run: Run) -> tuple[str, str]:
+    """The commands that train such a model anew, from the recipes of the run and of those it began with; its name."""
+    before = ""
+    arguments = [f"showtell train --recipe {run.recipe.name}"]
+    if run.start_from:
+        try:
+            before, name = _commands(open_run(Path(run.start_from)))
+            before += "\n"
+        except CheckpointError:  # the earlier run is gone; that there was one is still told
+            name = "EARLIER-RUN"
+        arguments.append(f"--from {name}")
+    out = f"RUN{before.count('showtell train') + 1}"
+    arguments.append(f"--data DIR --out {out}")
+    arguments += [f"--set {key}={value}" for key, value in _changes(run.recipe)]
+    return before + " \\\n    ".join(arguments), out
+
+
+def _changes(recipe: Recipe) -> list[tuple[str, str]]:
+    """Keys of a recipe that differ from those of the shipped recipe of its name; all, where none is shipped."""
+    shipped = read_recipe(recipe.name).to_dict() if recipe.name in recipe_names() else {}
+    return [
+        (f"{table}.{key}", value if isinstance(value, str) else json.dumps(value))
+        for table, values in recipe.to_dict().items()
+        if isinstance(values, dict)
+        for key, value in values.items()
+        if shipped.get(table, {}).get(key) != value
+    ]

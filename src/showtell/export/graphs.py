@@ -66,7 +66,8 @@ def compress(model: onnx.ModelProto, weights: str) -> onnx.ModelProto:
     transposed = {node.input[1] for node in graph.node if node.op_type == "MatMul"}
     for tensor in graph.initializer:
         values = numpy_helper.to_array(tensor)
-        if tensor.data_type != TensorProto.FLOAT or values.size < SMALLEST_COMPRESSED:
+        too_small = values.size < SMALLEST_COMPRESSED or (weights == "int8" and values.ndim < 2)  # a scale a value
+        if tensor.data_type != TensorProto.FLOAT or too_small:
             initializers.append(tensor)
             continue
         stored = f"{tensor.name}.stored"
