@@ -93,7 +93,7 @@ def test_a_toml_file_is_a_recipe_too(tmp_path):
     ],
 )
 def test_a_setting_has_the_type_of_its_key(setting, table, key, value):
-    found = getattr(getattr(read_recipe("shapes", [setting]), table), key)
+    found = getattr(getattr(recipe_from_dict(SMALLEST, [setting]), table), key)
     assert found == value
     assert type(found) is type(value)
 

@@ -29,8 +29,8 @@ def evaluate(captioner: Captioner, examples: Sequence[Example], split: str, **op
     """Caption the pictures of `split` that have captions, and score them.
 
     CIDEr-D, BLEU-1..4, the shares of captions that repeat themselves and that stand word for word among the captions of
-    the train split, and the mean length. `options` are those of `DecodeOptions`. Words are those of `showtell.vocabulary.split_words`.
-    Raises `DataError` where the split holds no picture with captions, or none of them can be read.
+    the train split, and the mean length. Words are those of `showtell.vocabulary.split_words`, `options` those of
+    `DecodeOptions`. Raises `DataError` where the split holds no picture with captions, or none of them can be read.
     """
     chosen = [example for example in examples if example.split == split and example.captions]
     if not chosen:

@@ -18,7 +18,7 @@ torch = pytest.importorskip("torch", reason="needs the training extra")
 from showtell.cli import main  # noqa: E402
 from showtell.data.shapes import make_shapes  # noqa: E402
 from showtell.recipe import read_recipe, recipe_from_dict, recipe_names  # noqa: E402
-from tiny_training import FEATURES, LEARNING, PIXELS, flags  # noqa: E402
+from tiny_training import FEATURES, LEARNING, PIXELS, TINY, flags  # noqa: E402
 
 SHORT = flags([*FEATURES, "training.epochs=1"])
 
@@ -65,7 +65,7 @@ def way(shapes, tmp_path_factory):
     settings = [*PIXELS, *LEARNING]
     said = {
         "train": showtell(
-            *("train", "--recipe", "shapes", "--data", shapes, "--out", run, "--threads", 1),
+            *("train", "--recipe", TINY, "--data", shapes, "--out", run, "--threads", 1),
             *flags([*settings, "training.epochs=10"]),
         ),
         "resume": showtell("train", "--data", shapes, "--out", run, "--resume", "--set", "training.epochs=12"),
@@ -93,7 +93,7 @@ def test_training_tells_each_epoch_and_what_to_do_next(way):
         for name, result in said.items()
     }
     out = said["train"].out
-    assert out.startswith("shapes: 48 training pictures, 6 for validation, ")
+    assert out.startswith("tiny: 48 training pictures, 6 for validation, ")
     assert epochs["train"] == [f"{i}/10" for i in range(1, 11)]
     assert f"next: showtell evaluate {folder / 'run'} --data DIR --split test" in out
     assert "going on in epoch 11 at step 0 of 6" in said["resume"].out
@@ -146,13 +146,13 @@ def test_scores_are_a_table_without_json_and_damaged_pictures_cost_the_exit_code
 
 def test_features_fill_the_store_that_training_then_finds_full(shapes, tmp_path, monkeypatch):
     monkeypatch.setenv("SHOWTELL_CACHE", str(tmp_path / "cache"))
-    result = showtell("features", "--recipe", "shapes", "--data", shapes, *flags(FEATURES))
+    result = showtell("features", "--recipe", TINY, "--data", shapes, *flags(FEATURES))
     assert result.code == 0, result.err
     assert result.out.startswith(f"60 pictures in {tmp_path / 'cache' / 'features'}")
     from showtell.training import features
 
     monkeypatch.setattr(features, "to_pixels", lambda *_: pytest.fail("made again"))
-    trained = showtell("train", "--recipe", "shapes", "--data", shapes, "--out", tmp_path / "run", *SHORT)
+    trained = showtell("train", "--recipe", TINY, "--data", shapes, "--out", tmp_path / "run", *SHORT)
     assert trained.code == 0, trained.err
 
 
@@ -160,7 +160,7 @@ def test_features_name_a_folder_and_each_picture_that_cannot_be_read(shapes, tmp
     shutil.copytree(shapes, tmp_path / "shapes")
     (tmp_path / "shapes" / "images" / "train-00001.png").unlink()
     (tmp_path / "shapes" / "images" / "test-00001.png").write_bytes(b"")
-    arguments = ("features", "--recipe", "shapes", "--data", tmp_path / "shapes", "--features", tmp_path / "store")
+    arguments = ("features", "--recipe", TINY, "--data", tmp_path / "shapes", "--features", tmp_path / "store")
     result = showtell(*arguments, *flags(FEATURES))
     assert result.code == 1
     assert result.out == f"58 pictures in {tmp_path / 'store'}\n"
@@ -172,7 +172,7 @@ def test_from_another_run_training_begins_where_that_one_was_best(way, shapes, t
     folder, said = way
     settings = flags([*PIXELS, *LEARNING, "training.epochs=1", "training.learning_rate=1e-6"])
     result = showtell(
-        "train", "--recipe", "shapes", "--data", shapes, "--out", tmp_path / "run", "--from", folder / "run", *settings
+        "train", "--recipe", TINY, "--data", shapes, "--out", tmp_path / "run", "--from", folder / "run", *settings
     )
     assert result.code == 0, result.err
     first = float(said["train"].out.split("loss ")[1].split()[0])
@@ -197,7 +197,7 @@ def _one_line(result, *expected, code=1):
 
 @pytest.fixture
 def train(shapes, tmp_path):
-    def run(*arguments, recipe="shapes", data=shapes, out=tmp_path / "run"):
+    def run(*arguments, recipe=TINY, data=shapes, out=tmp_path / "run"):
         chosen = ["--recipe", recipe] if recipe else []
         return showtell("train", *chosen, "--data", data, "--out", out, *arguments)
 
@@ -218,7 +218,7 @@ def test_a_misspelt_recipe_or_setting_is_told(train, tmp_path):
 def test_without_recipe_or_with_a_wrong_option_the_usage_is_told(train, tmp_path):
     _one_line(train(recipe=None), "name a recipe with --recipe (see `showtell recipes`), or go on with", code=2)
     _one_line(train("--device", "tpu"), "'tpu' is not one of 'auto', 'cpu', 'cuda'", code=2)
-    _one_line(showtell("train", "--recipe", "shapes", "--out", tmp_path / "run"), "Missing option '--data'", code=2)
+    _one_line(showtell("train", "--recipe", TINY, "--out", tmp_path / "run"), "Missing option '--data'", code=2)
     _one_line(train("--reciep", "x"), "No such option '--reciep'", code=2)
     _one_line(train("--resume", recipe=None), "no run to resume; start one with --recipe NAME")
 
@@ -227,7 +227,7 @@ def test_a_data_set_that_is_empty_missing_or_without_splits_is_told(train, tmp_p
     (tmp_path / "empty").mkdir()
     _one_line(train(data=tmp_path / "empty"), str(tmp_path / "empty"))
     _one_line(train(data=tmp_path / "gone"), str(tmp_path / "gone"))
-    _one_line(showtell("features", "--recipe", "shapes", "--data", tmp_path / "gone"), str(tmp_path / "gone"))
+    _one_line(showtell("features", "--recipe", TINY, "--data", tmp_path / "gone"), str(tmp_path / "gone"))
     make_shapes(tmp_path / "tests", train=0, val=0, test=3, size=32)
     _one_line(train(data=tmp_path / "tests"), "no picture in the train split (3 pictures, splits: test)")
     assert not (tmp_path / "run").exists()
@@ -263,7 +263,7 @@ def test_a_missing_training_extra_is_named(train, monkeypatch, tmp_path):
     monkeypatch.setattr(options, "find_spec", lambda name: None if name == "timm" else object())
     expected = "needs PyTorch and timm: pip install 'showtell[train]'"
     _one_line(train(*SHORT), "`showtell train` " + expected)
-    _one_line(showtell("features", "--recipe", "shapes", "--data", tmp_path), "`showtell features` " + expected)
+    _one_line(showtell("features", "--recipe", TINY, "--data", tmp_path), "`showtell features` " + expected)
     _one_line(showtell("export", tmp_path), "`showtell export` " + expected)
 
 
@@ -315,7 +315,7 @@ def test_ctrl_c_ends_a_process_cleanly_and_the_run_goes_on(shapes, tmp_path):
     command = [sys.executable, "-m", "showtell", "train", "--data", str(shapes), "--out", str(tmp_path / "run")]
     settings = flags([*FEATURES, "training.epochs=4000", "training.batch=4"])
     process = subprocess.Popen(
-        [*command, "--recipe", "shapes", *settings], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [*command, "--recipe", TINY, *settings], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     assert process.stdout is not None
     while not process.stdout.readline().startswith("epoch 1/"):

@@ -99,7 +99,7 @@ def test_the_card_tells_data_command_scores_and_the_check(trained):
         "val 6",
         f"{len(trainer.run.vocabulary)} words",
         trainer.run.fingerprint[:16],
-        "showtell train --recipe shapes",
+        "showtell train --recipe tiny",
         f"| val CIDEr | {manifest.scores['val CIDEr']:g} |",
         "6 validation pictures",
         manifest.licence,
@@ -285,7 +285,7 @@ def test_the_bundle_of_a_run_is_made_once_and_again_when_the_best_changes(run, m
     monkeypatch.setattr(module, "export_bundle", lambda *a, **k: made.append(a) or real(*a, **k))
     folder = bundle_of_run(run)
     assert folder == run / "bundle"
-    assert read_manifest(folder)[0].name == "shapes"
+    assert read_manifest(folder)[0].name == "tiny"
     assert bundle_of_run(run) == folder
     assert len(made) == 1
     best = module.best_checkpoint(run)

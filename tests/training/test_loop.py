@@ -14,7 +14,7 @@ from showtell.training.dataset import epoch_batches, make_batch  # noqa: E402
 from showtell.training.files import lock  # noqa: E402
 from showtell.training.loop import choose_device, make_optimizer, set_rates, word_loss  # noqa: E402
 from showtell.training.validation import validate  # noqa: E402
-from tiny_training import PIXELS, tiny_trainer  # noqa: E402
+from tiny_training import PIXELS, TINY, tiny_trainer  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
@@ -52,7 +52,7 @@ def _model():
 
 
 def _recipe(*settings):
-    return read_recipe("shapes", ["training.learning_rate=2", "training.epochs=3", *settings])
+    return read_recipe(TINY, ["training.learning_rate=2", "training.epochs=3", *settings])
 
 
 def _rate(recipe, step, steps_per_epoch=10):

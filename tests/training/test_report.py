@@ -40,7 +40,7 @@ def reported(few_shapes, tmp_path_factory):
 
 def test_each_epoch_is_a_line_with_its_scores_and_sample_captions(reported):
     trainer, told = reported
-    assert told[0].startswith("shapes: 48 training pictures, 6 for validation, ")
+    assert told[0].startswith("tiny: 48 training pictures, 6 for validation, ")
     assert (
         f"{len(trainer.run.vocabulary)} words, {sum(p.numel() for p in trainer.model.parameters()):,} parame" in told[0]
     )

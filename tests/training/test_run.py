@@ -12,7 +12,7 @@ from showtell.recipe import read_recipe  # noqa: E402
 from showtell.training.checkpoint import best_checkpoint, latest_checkpoint  # noqa: E402
 from showtell.training.prepare import Request, encoder_of, prepare  # noqa: E402
 from showtell.training.run import load_best, open_run, same_but  # noqa: E402
-from tiny_training import FEATURES, PIXELS, tiny_trainer  # noqa: E402
+from tiny_training import FEATURES, PIXELS, TINY, tiny_trainer  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
@@ -193,10 +193,10 @@ def test_before_the_first_checkpoint_the_decoder_may_change_but_not_what_the_fol
 
 
 def test_only_what_does_not_change_the_weights_so_far_may_change_midway():
-    recipe = read_recipe("shapes")
-    assert same_but(recipe, read_recipe("shapes", ["training.epochs=99", "training.patience=3", "name=x"])) == []
-    changes = ["training.seed=9", "decoder.cell=lstm", "vocabulary.min_count=2", "encoder.size=32"]
-    assert same_but(recipe, read_recipe("shapes", changes)) == [
+    recipe = read_recipe(TINY)
+    assert same_but(recipe, read_recipe(TINY, ["training.epochs=99", "training.patience=3", "name=x"])) == []
+    changes = ["training.seed=9", "decoder.cell=lstm", "vocabulary.min_count=2", "encoder.size=64"]
+    assert same_but(recipe, read_recipe(TINY, changes)) == [
         "decoder.cell",
         "encoder.size",
         "training.seed",
