@@ -4,6 +4,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("showtell", deadline=None, derandomize=True)  # the same examples on any machine, slow or not
+settings.load_profile("showtell")
 
 sys.path.insert(0, str(Path(__file__).parent))  # for the builders beside this file, under any import mode
 

@@ -91,6 +91,7 @@ class TrainingOptions:
     warmup_epochs: float = 0.0
     clip_norm: float = 5.0  # gradients are scaled to this norm at most; 0 leaves them
     label_smoothing: float = 0.0
+    average: float = 0.0  # use a moving average of the weights that keeps this share at each step; 0 uses the last
     patience: int = 5  # epochs without a better validation CIDEr before training stops; 0 never stops
     validate_every: int = 1  # epochs
     validation_pictures: int = 0  # this many validation pictures, the first by id; 0 takes all
@@ -105,6 +106,8 @@ class TrainingOptions:
         _require("training", self, validation_pictures=0, checkpoint_seconds=0, workers=0, seed=0)
         if not self.learning_rate > 0:
             raise RecipeError(f"training.learning_rate is {self.learning_rate}, expected more than 0")
+        if not 0 <= self.average < 1:
+            raise RecipeError(f"training.average is {self.average}, expected 0 or more and less than 1")
         if not 0 <= self.label_smoothing < 1:
             raise RecipeError(f"training.label_smoothing is {self.label_smoothing}, expected 0 or more and less than 1")
 

@@ -14,7 +14,8 @@ from showtell.errors import VocabularyError
 PAD, START, END, UNKNOWN = 0, 1, 2, 3
 SPECIALS = ("<pad>", "<start>", "<end>", "<unk>")
 
-# A word is letters and digits of any script, joined by inner hyphens, apostrophes or, in numbers, points and commas.
+# A word is letters and digits, joined by inner hyphens, apostrophes or, in numbers, points and commas. Scripts whose
+# vowel signs Python counts as neither (Devanagari and its kin) fall apart: they need a tokenizer of their own.
 _WORD = re.compile(r"\d+(?:[.,]\d+)+|[^\W_]+(?:[-'][^\W_]+)*")
 # Clitics are words of their own, as in the Penn Treebank: "man's" is two words, "don't" is "do" and "n't".
 _CLITIC = re.compile(r"(?<=[^\W\d_])(n't|'(?:s|m|d|re|ve|ll))$")

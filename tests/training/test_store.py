@@ -97,3 +97,17 @@ def test_a_damaged_index_is_an_error(tmp_path):
 def test_the_identity_on_disk_is_readable(tmp_path):
     _open(tmp_path)
     assert json.loads((tmp_path / "identity.json").read_text()) == {**IDENTITY, "shape": [2, 3], "dtype": "float16"}
+
+
+def test_a_full_disk_is_told_and_loses_nothing(tmp_path, monkeypatch):
+    values = _rows(3)
+    with _open(tmp_path) as store:
+        store.append(["a"], values[:1])
+        with monkeypatch.context() as patch:
+            patch.setattr(store, "_write", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+            with pytest.raises(FeatureError, match=r"No space left on device.*what is done stays done"):
+                store.append(["b", "c"], values[1:])
+    with _open(tmp_path) as again:
+        assert again.rows == {"a": 0}
+        again.append(["b", "c"], values[1:])
+        assert np.array_equal(again.read([0, 1, 2])[0], values.astype(np.float16))

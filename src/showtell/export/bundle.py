@@ -1,5 +1,7 @@
 """Checkpoint -> bundle, and the proof that the bundle says what the checkpoint says."""
 
+import hashlib
+import json
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -43,7 +45,7 @@ class Check:
     source: str  # "validation pictures" or "generated noise"
     largest_difference: float  # of a word's log-probability, float32 graphs against torch
     equal: float  # share of captions
-    cider_difference: float = 0.0  # points, compressed against float32
+    cider_difference: float | None = None  # points, compressed against float32; None where there were no captions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,8 +114,8 @@ def export_bundle(
             small = OnnxModel(read_bundle(write_bundle(Path(aside) / weights, files=files, manifest=manifest)))
             check = _compare_compressed(exact, small, pictures, references, source, check, run)
             say(
-                f"{weights} weights: captions equal on {check.equal:.1%} of {check.pictures} {source}, "
-                f"CIDEr differs by {check.cider_difference:.2f}"
+                f"{weights} weights: captions equal on {check.equal:.1%} of {check.pictures} {source}"
+                + (f", CIDEr differs by {check.cider_difference:.2f}" if check.cider_difference is not None else "")
             )
     files["card.md"] = write_card(run, manifest, check, entry, labels.notes).encode()
     if labels.licence_text:
@@ -123,8 +125,9 @@ def export_bundle(
 
 
 def bundle_of_run(run_folder: Path) -> Path:
-    """The float32 bundle of a run's best checkpoint, kept in RUN/bundle and made anew when the best changes."""
-    best = best_checkpoint(run_folder).name
+    """The float32 bundle of a run's best checkpoint, in RUN/bundle, made anew when that or the recipe changes."""
+    recipe = hashlib.sha256(json.dumps(open_run(run_folder).recipe.to_dict(), sort_keys=True).encode()).hexdigest()
+    best = f"{best_checkpoint(run_folder).name} {recipe[:16]}"
     folder, mark = run_folder / "bundle", run_folder / "bundle-of.txt"
     known = mark.read_text(encoding="utf-8") if mark.exists() and (folder / MANIFEST).exists() else None
     if known != best:
@@ -138,7 +141,7 @@ def _pictures(run: Run, encoder: Encoder, data: Path | None, count: int) -> tupl
     wanted = set(run.splits.get("val", [])[:count])
     pixels, references = [], []
     try:
-        examples = [e for e in run.source.read(data).examples if e.id in wanted]
+        examples = [e for e in run.source.read(data).examples if e.id in wanted and e.captions]
     except DataError:
         if data:
             raise
@@ -219,16 +222,16 @@ def _compare_compressed(
             found = graphs.decode(graphs.encode(batch), run.recipe.decoding, picture_keys=range(len(batch)))
             captions += [" ".join(run.vocabulary.decode(ranked[0].tokens)) for ranked in found]
     equal = sum(a == b for a, b in zip(*told, strict=True)) / len(pictures)
-    difference = 0.0
+    difference: float | None = None
     if references:
         words_of = TOKENIZERS[run.vocabulary.tokenizer]
         tokenized = [[" ".join(words_of(caption)) for caption in of_picture] for of_picture in references]
         scores = [cider_d(captions, tokenized)[0] for captions in told]
         difference = 100 * abs(scores[0] - scores[1])
-    if equal < EQUAL_SHARE or difference > CIDER_TOLERANCE:
+    if equal < EQUAL_SHARE or (difference or 0.0) > CIDER_TOLERANCE:
         raise ExportError(
             f"{run.folder}: compressed weights change too much: captions equal on {equal:.1%} of {len(pictures)} "
-            f"{source} (at least {EQUAL_SHARE:.0%}), CIDEr by {difference:.2f} (at most {CIDER_TOLERANCE}); "
+            f"{source} (at least {EQUAL_SHARE:.0%}), CIDEr by {difference or 0.0:.2f} (at most {CIDER_TOLERANCE}); "
             "nothing was written; use --weights fp16 or float32"
         )
     return Check(len(pictures), source, before.largest_difference, equal, difference)

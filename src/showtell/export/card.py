@@ -22,8 +22,8 @@ def write_card(run: Run, manifest: Manifest, check: Check, epoch: dict[str, Any]
     commands, out = _commands(run)
     scores = "\n".join(f"| {name} | {value:g} |" for name, value in manifest.scores.items())
     compressed = (
-        f"Against the float32 graphs: captions equal on {check.equal:.1%} of {check.pictures:,} {check.source}, "
-        f"CIDEr differs by {check.cider_difference:.2f} points."
+        f"Against the float32 graphs: captions equal on {check.equal:.1%} of {check.pictures:,} {check.source}. "
+        + ("" if check.cider_difference is None else f"CIDEr differs by {check.cider_difference:.2f} points.")
         if manifest.weights != "float32"
         else f"Captions equal to the checkpoint's on all of {check.pictures:,} {check.source}."
     )

@@ -2,6 +2,7 @@
 
     RUN/checkpoints/00003-00094/     epoch 3, 94 steps done in it
       model.safetensors              the decoder, and the encoder where it learns
+      average.safetensors            their moving average, to be used in place of them, where the recipe asks for it
       optimizer.safetensors
       state.json                     progress, scores of each epoch, versions, thread count
 
@@ -27,6 +28,9 @@ from showtell.training.files import sync_folder, write_bytes
 _NAME = re.compile(r"(\d{5,})-(\d{5,})")  # of a whole checkpoint: epoch and step
 
 
+MODEL, AVERAGE = "model.safetensors", "average.safetensors"
+
+
 @dataclass
 class Progress:
     """Where training stands. Everything random derives from (seed, epoch, step), so this is all there is."""
@@ -46,7 +50,12 @@ class Progress:
 
 
 def save_checkpoint(
-    run: Path, progress: Progress, model: nn.Module, optimizer: torch.optim.Optimizer, facts: Mapping[str, Any]
+    run: Path,
+    progress: Progress,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    facts: Mapping[str, Any],
+    average: nn.Module | None = None,
 ) -> Path:
     """Write a checkpoint and drop those that are neither the latest nor the best.
 
@@ -61,9 +70,9 @@ def save_checkpoint(
             folder.mkdir(parents=True, exist_ok=True)
             shutil.rmtree(aside, ignore_errors=True)
             aside.mkdir()
-            # Clones: safetensors refuses two names of one memory (tied embeddings).
-            tensors = {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
-            write_bytes(aside / "model.safetensors", save(tensors))
+            write_bytes(aside / MODEL, save(_tensors(model)))
+            if average is not None:
+                write_bytes(aside / AVERAGE, save(_tensors(average)))
             write_bytes(aside / "optimizer.safetensors", save(_flatten(optimizer)))
             state = {"progress": asdict(progress), **facts}
             write_bytes(aside / "state.json", json.dumps(state, indent=1).encode())
@@ -112,14 +121,22 @@ def read_state(checkpoint: Path) -> tuple[Progress, dict[str, Any]]:
         raise CheckpointError(f"{checkpoint}: state.json is damaged or missing ({error})") from error
 
 
-def load_model(checkpoint: Path, model: nn.Module) -> None:
-    """Put a checkpoint's weights into `model`. Raises `CheckpointError` where they do not fit."""
-    _fit(checkpoint, _load(checkpoint / "model.safetensors"), model)
+def load_model(checkpoint: Path, model: nn.Module, file: str = MODEL) -> None:
+    """Put a checkpoint's weights into `model`, to train on. Raises `CheckpointError` where they do not fit."""
+    _fit(checkpoint, _load(checkpoint / file), model)
+
+
+def file_to_use(checkpoint: Path) -> str:
+    """The weights to caption with: the moving average where there is one."""
+    return AVERAGE if (checkpoint / AVERAGE).exists() else MODEL
 
 
 def load_part(checkpoint: Path, part: str, module: nn.Module) -> None:
-    """Put the weights of a checkpoint's `part` ("decoder" or "encoder") into `module`. Raises as `load_model`."""
-    tensors = _load(checkpoint / "model.safetensors")
+    """Put the weights of a checkpoint's `part` ("decoder" or "encoder") into `module`: those to caption with.
+
+    Raises as `load_model`.
+    """
+    tensors = _load(checkpoint / file_to_use(checkpoint))
     prefix = f"{part}."
     _fit(checkpoint, {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}, module)
 
@@ -143,6 +160,11 @@ def load_optimizer(checkpoint: Path, optimizer: torch.optim.Optimizer) -> None:
         number, key = name.split(".", 1)
         state.setdefault(int(number), {})[key] = tensor
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def _tensors(model: nn.Module) -> dict[str, Tensor]:
+    # Clones: safetensors refuses two names of one memory (tied embeddings).
+    return {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
 
 
 def _flatten(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:

@@ -4,6 +4,7 @@ Nothing random is carried along: batches derive from (seed, epoch), dropout from
 the weights, the optimizer's state and a position.
 """
 
+import copy
 import hashlib
 import math
 import signal
@@ -25,6 +26,7 @@ from showtell.models.captioner import CaptionModel
 from showtell.recipe import Recipe, TrainingOptions
 from showtell.training.checkpoint import (
     Progress,
+    file_to_use,
     latest_checkpoint,
     load_model,
     load_optimizer,
@@ -64,6 +66,7 @@ class Trainer:
         torch.manual_seed(_seed(self.options.seed))
         self.model = self.run.model().to(self.device)
         self.optimizer = make_optimizer(self.model, self.recipe)
+        self.average: CaptionModel | None = None  # made at the first step, from what the run begins with
         self.steps = steps_per_epoch(self.splits.train, self.options)
         self.autocast = choose_autocast(self.options.amp, self.device)
         self._saved_at = time.monotonic()
@@ -75,6 +78,9 @@ class Trainer:
             return False
         self.progress, facts = read_state(checkpoint)
         load_model(checkpoint, self.model)
+        if self.options.average:
+            self.average = copy.deepcopy(self.model)
+            load_model(checkpoint, self.average, file_to_use(checkpoint))
         load_optimizer(checkpoint, self.optimizer)
         differing = [
             f"{key} was {facts[key]}, is {value}"
@@ -133,7 +139,11 @@ class Trainer:
         loss.backward()  # type: ignore[no-untyped-call]
         if options.clip_norm:
             nn.utils.clip_grad_norm_(self.model.parameters(), options.clip_norm)
+        if options.average and self.average is None:
+            self.average = copy.deepcopy(self.model)
         self.optimizer.step()
+        if self.average is not None:
+            update_average(self.average, self.model, options.average)
         progress.step += 1
         progress.words += len(targets)
         progress.loss_sum += plain_loss * len(targets)
@@ -152,7 +162,7 @@ class Trainer:
         if self.splits.val and ((progress.epoch + 1) % options.validate_every == 0 or last):
             self._save()  # a kill during validation must not cost the epoch's last steps
             validation = validate(
-                self.model, self.store, self.splits.val, self.run.vocabulary, self.recipe.decoding, self.device
+                self.used, self.store, self.splits.val, self.run.vocabulary, self.recipe.decoding, self.device
             )
             entry |= {f"val {name}": score for name, score in validation.scores.items()}
         progress.epoch += 1
@@ -167,13 +177,18 @@ class Trainer:
         entry["best"] = progress.best == progress.name
         progress.history.append(entry)
         self._save()
-        self.on_epoch(progress, self.model, validation)
+        self.on_epoch(progress, self.used, validation)
+
+    @property
+    def used(self) -> CaptionModel:
+        """The model to caption with: the moving average where there is one."""
+        return self.model if self.average is None else self.average
 
     def _patience_ended(self) -> bool:
         return 0 < self.options.patience <= self.progress.without_gain
 
     def _save(self) -> None:
-        save_checkpoint(self.run.folder, self.progress, self.model, self.optimizer, self._facts())
+        save_checkpoint(self.run.folder, self.progress, self.model, self.optimizer, self._facts(), self.average)
         self._saved_at = time.monotonic()
 
     def _facts(self) -> dict[str, Any]:
@@ -193,6 +208,19 @@ def word_loss(logits: Tensor, targets: Tensor, smoothing: float) -> tuple[Tensor
     if smoothing == 0:
         return plain, plain.detach()
     return (1 - smoothing) * plain - smoothing * log_probs.mean(), plain.detach()
+
+
+@torch.no_grad()
+def update_average(average: nn.Module, model: nn.Module, share: float) -> None:
+    """Move each weight of `average` towards the model's, keeping `share` of it; statistics are taken over as they are.
+
+    Polyak and Juditsky 1992 averaged evenly; the exponential form is the usual one today.
+    """
+    for mean, weight in zip(average.parameters(), model.parameters(), strict=True):
+        if weight.requires_grad:
+            mean.lerp_(weight, 1 - share)
+    for ours, theirs in zip(average.buffers(), model.buffers(), strict=True):
+        ours.copy_(theirs)
 
 
 def make_optimizer(model: CaptionModel, recipe: Recipe) -> torch.optim.Optimizer:

@@ -27,7 +27,7 @@ from showtell.models import build_decoder
 from showtell.models.captioner import CaptionModel
 from showtell.models.encoder import Encoder, build_encoder
 from showtell.recipe import Recipe, recipe_from_dict
-from showtell.training.checkpoint import best_checkpoint, load_model
+from showtell.training.checkpoint import best_checkpoint, file_to_use, load_model
 from showtell.training.dataset import fingerprint
 from showtell.training.files import write_bytes, write_text
 from showtell.vocabulary import Vocabulary
@@ -147,7 +147,7 @@ def load_best(run: Run) -> tuple[CaptionModel, Encoder, Path]:
     """The run's model at its best checkpoint, the encoder to use with it, and the checkpoint."""
     checkpoint = best_checkpoint(run.folder)
     model = run.model()
-    load_model(checkpoint, model)
+    load_model(checkpoint, model, file_to_use(checkpoint))
     return model.eval(), run.encoder.eval(), checkpoint
 
 

@@ -82,6 +82,25 @@ class RowStore:
                 )
         if mask is None:
             mask = np.ones((len(keys), self.shape[0]), bool)
+        try:
+            self._append(keys, values, mask)
+        except OSError as error:
+            raise FeatureError(
+                f"{self.folder}: cannot be written ({error.strerror or error}); what is done stays done: make room, or "
+                "name another --features folder, and start again"
+            ) from error
+
+    def read(self, rows: Sequence[int]) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Rows by number -> values (N, *shape) and masks (N, R), copied out of the memory map."""
+        values = np.empty((len(rows), *self.shape), self.dtype)
+        mask = np.empty((len(rows), self.shape[0]), bool)
+        for i, row in enumerate(rows):
+            shard, place = divmod(row, self.rows_per_shard)
+            values[i] = self._map("shard", shard)[place]
+            mask[i] = self._map("mask", shard)[place] != 0
+        return values, mask
+
+    def _append(self, keys: Sequence[str], values: NDArray[Any], mask: NDArray[np.bool_]) -> None:
         lines = []
         for key, value, real in zip(keys, values, mask, strict=True):
             row = self._next_row
@@ -96,16 +115,6 @@ class RowStore:
                 os.fsync(descriptor)
                 os.close(descriptor)
         append_lines(self.folder / "index.jsonl", lines)
-
-    def read(self, rows: Sequence[int]) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-        """Rows by number -> values (N, *shape) and masks (N, R), copied out of the memory map."""
-        values = np.empty((len(rows), *self.shape), self.dtype)
-        mask = np.empty((len(rows), self.shape[0]), bool)
-        for i, row in enumerate(rows):
-            shard, place = divmod(row, self.rows_per_shard)
-            values[i] = self._map("shard", shard)[place]
-            mask[i] = self._map("mask", shard)[place] != 0
-        return values, mask
 
     def _read_index(self) -> None:
         self.rows: dict[str, int] = {entry["key"]: entry["row"] for entry in read_lines(self.folder / "index.jsonl")}
