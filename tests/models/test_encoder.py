@@ -204,3 +204,25 @@ def test_unknown_models_and_layers_are_told_with_near_names():
         build_encoder(_options(name="resnet10x"))
     with pytest.raises(EncoderError, match="resnet10t has no layer 'layer9'"):
         build_encoder(_options(layer="layer9"))
+
+
+def test_weights_that_timm_brings_are_used_with_timms_preparation(weights, tmp_path):
+    # timm's own loading of pretrained weights, from a file in place of its hub.
+    overlay = {"pretrained_cfg_overlay": {"file": str(weights), "mean": (0.1, 0.2, 0.3), "crop_pct": 0.5}}
+    encoder = build_encoder(_options(pretrained=True, arguments=overlay))
+    from safetensors.torch import load_file
+
+    assert torch.equal(encoder.network.conv1[0].weight, load_file(weights)["conv1.0.weight"])
+    assert encoder.images.mean == (0.1, 0.2, 0.3)
+    assert (encoder.images.fit, encoder.images.crop_fraction) == ("crop", 0.5)
+    assert encoder.images.size == 176  # resnet10t's own
+
+
+def test_without_a_network_the_way_out_is_named(monkeypatch):
+    def no_network(*_, **__):
+        raise OSError("We couldn't connect to the hub")
+
+    monkeypatch.setattr("timm.models._builder.load_state_dict_from_hf", no_network)
+    monkeypatch.setattr("timm.models._builder.load_state_dict_from_url", no_network)
+    with pytest.raises(EncoderError, match=r"couldn't connect.*give --encoder-weights FILE\.safetensors"):
+        build_encoder(_options(pretrained=True))
