@@ -191,7 +191,7 @@ def test_a_file_in_the_place_is_left_alone(tmp_path):
 @pytest.mark.parametrize("moment", range(8))
 def test_the_old_bundle_survives_a_disk_that_fills_up(tmp_path, monkeypatch, moment):
     build_tiny_bundle(tmp_path / "b", name="old")
-    write, calls = bundle_module._write_synced, []
+    write, calls = bundle_module.write_bytes, []
 
     def fill_up(path, content):
         if len(calls) == moment:
@@ -199,7 +199,7 @@ def test_the_old_bundle_survives_a_disk_that_fills_up(tmp_path, monkeypatch, mom
         calls.append(path)
         write(path, content)
 
-    monkeypatch.setattr(bundle_module, "_write_synced", fill_up)
+    monkeypatch.setattr(bundle_module, "write_bytes", fill_up)
     if moment < len(tiny_files()) + 1:
         with pytest.raises(BundleError, match=r"cannot be written .*No space left"):
             build_tiny_bundle(tmp_path / "b", name="new")

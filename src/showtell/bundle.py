@@ -15,6 +15,7 @@ from typing import Any
 from showtell import __version__
 from showtell.decoding.options import DecodeOptions
 from showtell.errors import BundleError, ShowtellError
+from showtell.files import sync_folder, write_bytes
 from showtell.images import ImageOptions
 from showtell.onnx_safety import refuse_unsafe_graph
 from showtell.vocabulary import Vocabulary
@@ -165,8 +166,7 @@ def write_bundle(folder: str | os.PathLike[str], *, files: Mapping[str, bytes], 
         try:
             aside.chmod(0o755)
             for name, content in {**files, MANIFEST: text.encode()}.items():
-                _write_synced(aside / name, content)
-            _sync_folder(aside)
+                write_bytes(aside / name, content)
             _put_in_place(aside, folder)
         finally:
             shutil.rmtree(aside, ignore_errors=True)
@@ -178,7 +178,7 @@ def write_bundle(folder: str | os.PathLike[str], *, files: Mapping[str, bytes], 
 def _put_in_place(aside: Path, folder: Path) -> None:
     if not folder.exists():
         aside.rename(folder)
-        _sync_folder(folder.parent)
+        sync_folder(folder.parent)
         return
     old = Path(tempfile.mkdtemp(prefix=f".{folder.name}.old.", dir=folder.parent))
     try:
@@ -188,26 +188,9 @@ def _put_in_place(aside: Path, folder: Path) -> None:
         except OSError:
             (old / folder.name).rename(folder)
             raise
-        _sync_folder(folder.parent)
+        sync_folder(folder.parent)
     finally:
         shutil.rmtree(old, ignore_errors=True)
-
-
-def _write_synced(path: Path, content: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync_folder(path: Path) -> None:
-    if os.name == "nt":  # Windows opens no folders; its renames are written through
-        return
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _check_name(name: str, where: Path) -> None:

@@ -11,13 +11,13 @@ torch = pytest.importorskip("torch", reason="needs the training extra")
 
 from showtell.data.example import Example  # noqa: E402
 from showtell.errors import CheckpointError, FeatureError  # noqa: E402
+from showtell.files import lock  # noqa: E402
 from showtell.images import open_picture, to_pixels  # noqa: E402
 from showtell.models.encoder import build_encoder  # noqa: E402
 from showtell.recipe import EncoderOptions  # noqa: E402
 from showtell.training import features as module  # noqa: E402
 from showtell.training.dataset import make_batch, pictures  # noqa: E402
 from showtell.training.features import cache_folder, feature_store, fill, pixel_store  # noqa: E402
-from showtell.training.files import lock  # noqa: E402
 from showtell.training.store import RowStore  # noqa: E402
 from showtell.vocabulary import Vocabulary  # noqa: E402
 

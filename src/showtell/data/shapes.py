@@ -25,8 +25,8 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from showtell.data.dataset import SPLITS
-from showtell.data.split import write_whole
 from showtell.errors import DataError
+from showtell.files import write_text
 
 COLOURS = {
     "red": (214, 39, 40),
@@ -124,7 +124,7 @@ def make_shapes(
                 record = {"file_name": f"images/{path.name}", "caption": scene.caption, "split": split}
                 lines.append(json.dumps(record) + "\n")
                 progress(1)
-        write_whole(out / "metadata.jsonl", "".join(lines))
+        write_text(out / "metadata.jsonl", "".join(lines))
     except OSError as error:
         raise DataError(f"{out}: cannot be written ({error.strerror or error}); check permissions and space") from error
 

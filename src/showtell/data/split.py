@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -15,6 +14,7 @@ from showtell.data.dataset import SPLITS, Dataset, Problem
 from showtell.data.example import Example
 from showtell.data.textfiles import read_json
 from showtell.errors import DataError
+from showtell.files import write_text
 
 SPLITS_FILE = "splits.json"  # read_dataset obeys a file of this name in the data set's folder
 FORMAT = 1
@@ -58,7 +58,7 @@ def write_splits(path: Path, assigned: Mapping[str, str], fractions: Fractions, 
         "splits": {split: sorted(key for key, value in assigned.items() if value == split) for split in SPLITS},
     }
     try:
-        write_whole(path, json.dumps(content, ensure_ascii=False, indent=1) + "\n")
+        write_text(path, json.dumps(content, ensure_ascii=False, indent=1) + "\n")
     except OSError as error:
         raise DataError(
             f"{path}: cannot be written ({error.strerror}); name another place with --out, and give it to training "
@@ -98,25 +98,6 @@ def apply_splits(dataset: Dataset, path: Path) -> Dataset:
         problems.append(Problem("unknown id", path.name, what))
     examples = tuple(replace(example, split=assigned.get(example.id)) for example in dataset.examples)
     return replace(dataset, examples=examples, problems=tuple(problems))
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a text file so that a crash leaves the old file or the new one, never a part."""
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    aside = Path(name)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        # mkstemp makes files that only their owner may read; a data set is usually shared.
-        umask = os.umask(0)
-        os.umask(umask)
-        aside.chmod(0o666 & ~umask)
-        aside.replace(path)
-    except BaseException:
-        aside.unlink(missing_ok=True)
-        raise
 
 
 def _place(seed: int, key: str) -> bytes:

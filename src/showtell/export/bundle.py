@@ -16,6 +16,7 @@ from showtell.decoding.search import generate
 from showtell.errors import DataError, ExportError, ImageError
 from showtell.export.card import write_card
 from showtell.export.graphs import compress, encoder_graph, start_graph, step_graph
+from showtell.files import write_text
 from showtell.images import open_picture, to_pixels
 from showtell.metrics.cider import cider_d
 from showtell.models.captioner import CaptionModel
@@ -23,7 +24,6 @@ from showtell.models.encoder import Encoder
 from showtell.runtime import OnnxModel
 from showtell.training.arrays import TorchArrays
 from showtell.training.checkpoint import best_checkpoint, read_state
-from showtell.training.files import write_text
 from showtell.training.run import Run, load_best, open_run
 from showtell.training.validation import TorchDecoder
 from showtell.vocabulary import START, TOKENIZERS

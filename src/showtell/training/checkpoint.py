@@ -23,7 +23,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from showtell.errors import CheckpointError
-from showtell.training.files import sync_folder, write_bytes
+from showtell.files import sync_folder, write_bytes
 
 _NAME = re.compile(r"(\d{5,})-(\d{5,})")  # of a whole checkpoint: epoch and step
 

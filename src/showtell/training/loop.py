@@ -22,6 +22,7 @@ from torch.nn import functional as F
 
 from showtell import __version__
 from showtell.errors import ShowtellError
+from showtell.files import lock
 from showtell.models.captioner import CaptionModel
 from showtell.recipe import Recipe, TrainingOptions
 from showtell.training.checkpoint import (
@@ -34,7 +35,6 @@ from showtell.training.checkpoint import (
     save_checkpoint,
 )
 from showtell.training.dataset import Batch, Picture, epoch_batches, steps_per_epoch
-from showtell.training.files import lock
 from showtell.training.run import Run
 from showtell.training.store import RowStore
 from showtell.training.validation import Validation, load_rows, valid_targets, validate

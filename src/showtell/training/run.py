@@ -23,13 +23,13 @@ from showtell.data.dataset import Dataset
 from showtell.data.example import Example
 from showtell.data.readers import read_dataset
 from showtell.errors import CheckpointError
+from showtell.files import write_bytes, write_text
 from showtell.models import build_decoder
 from showtell.models.captioner import CaptionModel
 from showtell.models.encoder import Encoder, build_encoder
 from showtell.recipe import Recipe, recipe_from_dict
 from showtell.training.checkpoint import best_checkpoint, file_to_use, load_model
 from showtell.training.dataset import fingerprint
-from showtell.training.files import write_bytes, write_text
 from showtell.vocabulary import Vocabulary
 
 

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from showtell.errors import FeatureError
-from showtell.training.files import append_lines, lock, write_text
+from showtell.files import append_lines, lock, write_text
 
 SHARD_BYTES = 1 << 30
 
