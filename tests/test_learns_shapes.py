@@ -6,11 +6,11 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs the training extra")
 
-from showtell.captioner import Captioner
-from showtell.data.readers import read_dataset
-from showtell.data.shapes import make_shapes
-from showtell.recipe import read_recipe
-from showtell.training.prepare import Request, prepare
+from showtell.captioner import Captioner  # noqa: E402
+from showtell.data.readers import read_dataset  # noqa: E402
+from showtell.data.shapes import make_shapes  # noqa: E402
+from showtell.recipe import read_recipe  # noqa: E402
+from showtell.training.prepare import Request, prepare  # noqa: E402
 
 
 @pytest.fixture
