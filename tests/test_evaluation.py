@@ -1,11 +1,15 @@
+import json
 import math
+import sys
 
 import pytest
 from PIL import Image
 
+from showtell.cli import main
 from showtell.data.example import Example
 from showtell.errors import DataError, RecipeError
 from showtell.evaluation import evaluate
+from showtell.metrics.documents import Documents
 
 COLOURS = {"red": (250, 0, 0), "green": (0, 250, 0), "blue": (0, 0, 250)}
 
@@ -29,6 +33,8 @@ def test_right_captions_have_the_scores_worked_out_by_hand(captioner, picture):
     assert result.scores["CIDEr"] == pytest.approx(750)
     assert result.scores["BLEU-1"] == pytest.approx(100)
     assert result.scores["BLEU-3"] == pytest.approx(100)
+    assert result.scores["ROUGE-L"] == pytest.approx(100)
+    assert list(result.measured.scores) == ["BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "ROUGE-L", "CIDEr"]
     assert result.scores["repeating captions, %"] == 0
     assert result.scores["words per caption"] == 3
 
@@ -79,3 +85,99 @@ def test_options_reach_the_decoding_and_unknown_ones_are_refused(captioner, pict
     assert [caption.tokens for _, caption in short.captions] == [("a", "red")]
     with pytest.raises(RecipeError, match="unknown option 'beem_width'"):
         evaluate(captioner, examples, "test", beem_width=4)
+
+
+def test_metrics_and_document_frequencies_are_chosen(captioner, picture):
+    examples = [picture("red", "a red picture"), picture("blue", "a blue picture", split="train")]
+    assert evaluate(captioner, examples, "test").scores["CIDEr"] == 0  # in one picture every word is in all pictures
+    documents = Documents(10, {"a": 10, "a red": 2, "red": 2})
+    found = evaluate(captioner, examples, "test", ["CIDEr", "diversity"], documents)
+    assert list(found.measured.scores) == ["CIDEr"]
+    assert found.scores["CIDEr"] == pytest.approx(750)
+    assert found.scores["novel captions, %"] == 100
+    assert found.scores["words per caption"] == 3
+
+
+def test_captions_of_training_are_verbatim_whatever_their_case(captioner, picture):
+    examples = [picture("red", "x"), picture("blue", "x"), picture("green", "A blue picture.", split="train")]
+    assert evaluate(captioner, examples, "test").scores["verbatim from training, %"] == 50
+
+
+# `showtell evaluate`
+
+
+@pytest.fixture
+def data(tmp_path):
+    """A data set of four pictures, of which the tiny model knows the colours."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    captions = {
+        "red": ["A red picture.", "It's a red-ish picture, 1/2 dark"],
+        "green": ["a green picture (bright)"],
+        "blue": ["the sky's blue", "a picture of the sky"],
+        "teal": ["a green wall", 'a "blue" wall'],
+    }
+    rows = ["image,caption,split"]
+    for name, texts in captions.items():
+        Image.new("RGB", (40, 40), COLOURS.get(name, (0, 120, 100))).save(folder / f"{name}.png")
+        rows += [f'{name}.png,"{text.replace(chr(34), chr(34) * 2)}",test' for text in texts]
+    (folder / "captions.csv").write_text("\n".join(rows))
+    return folder
+
+
+@pytest.fixture
+def showtell(monkeypatch, capsys):
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["showtell", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        captured = capsys.readouterr()
+        return ended.value.code, captured.out, captured.err
+
+    return run
+
+
+def test_evaluate_and_score_of_its_captions_print_the_same(showtell, tiny_bundle, data, tmp_path):
+    evaluated = ["evaluate", tiny_bundle, "--data", data, "--threads", 1]
+    scored = ["score", tmp_path / "c.jsonl", data, "--split", "test"]
+    for options in (["--json"], ["--json", "--ci", "--metrics", "bleu,rouge,cider,cider-plain,diversity"]):
+        code, out, err = showtell(
+            *evaluated, "--out", tmp_path / "c.jsonl", "--per-picture", tmp_path / "1.csv", *options
+        )
+        assert (code, err) == (0, "")
+        theirs = json.loads(showtell(*scored, "--per-picture", tmp_path / "2.csv", *options)[1])
+        ours = json.loads(out)
+        for name, value in theirs["scores"].items():
+            assert ours["scores"][name] == pytest.approx(value, abs=1e-9)
+        assert ours["pictures"] == theirs["pictures"] == 4
+        assert set(ours.get("intervals", ())) == set(theirs.get("intervals", ()))
+        assert (tmp_path / "1.csv").read_text() == (tmp_path / "2.csv").read_text()
+    tables = [
+        [line for line in showtell(*command)[1].splitlines() if line[:4] in ("BLEU", "ROUG", "CIDE")]
+        for command in (evaluated, scored)
+    ]
+    assert len(tables[0]) == 6
+    assert [line.split() for line in tables[0]] == [line.split() for line in tables[1]]
+
+
+def test_evaluate_names_a_metric_that_cannot_run_and_prints_the_others(
+    showtell, tiny_bundle, data, monkeypatch, tmp_path
+):
+    monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
+    monkeypatch.delenv("JAVA_HOME", raising=False)
+    code, out, err = showtell("evaluate", tiny_bundle, "--data", data, "--metrics", "meteor,cider", "--threads", 1)
+    assert code == 1
+    assert err.startswith("showtell: METEOR is left out: ")
+    assert len(err.splitlines()) == 1
+    assert [line.split()[0] for line in out.splitlines()[3:4]] == ["CIDEr"]
+
+
+def test_evaluate_refuses_wrong_options_before_it_reads_anything(showtell, tmp_path):
+    for options, expected in (
+        (["--metrics", "cidre"], "'cidre' is not known, expected some of bleu"),
+        (["--per-picture", "x.txt"], "expected a file name that ends in .csv or .jsonl"),
+        (["--out", tmp_path / "no" / "x"], "does not exist; make it first"),
+    ):
+        code, out, err = showtell("evaluate", "--data", tmp_path / "gone", *options)
+        assert (code, out) == (2, "")
+        assert expected in err

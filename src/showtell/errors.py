@@ -44,5 +44,9 @@ class ExportError(ShowtellError):
     """An export whose result does not say what the checkpoint says."""
 
 
+class JavaError(ShowtellError):
+    """A Java program of a score that cannot start, fails, takes too long or answers something else than asked."""
+
+
 class MissingExtraError(ShowtellError):
     """A command that needs an optional part of the installation."""

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
@@ -10,26 +11,41 @@ from tqdm import tqdm
 from showtell.captioner import Caption, Captioner, Failure
 from showtell.data.example import Example
 from showtell.errors import DataError
-from showtell.metrics.bleu import bleu
-from showtell.metrics.cider import cider_d
+from showtell.metrics.documents import Documents
+from showtell.metrics.measure import DIVERSITY, Measured, measure, tokenize_references
 from showtell.metrics.repetition import repeats
+from showtell.metrics.score import DEFAULT
 from showtell.vocabulary import split_words
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """`captions` pairs each example with its best caption; `scores` are points of 100 by name."""
+    """`captions` pairs each example with its best caption; `scores` are points of 100 and other figures, by name."""
 
     captions: tuple[tuple[Example, Caption], ...]
     failures: tuple[Failure, ...]
-    scores: dict[str, float]
+    measured: Measured  # pictures in the order of `captions`
+    figures: dict[str, float]  # repeating captions, verbatim from training, words per caption, and what was asked for
+
+    @property
+    def scores(self) -> dict[str, float]:
+        return {name: 100 * score.value for name, score in self.measured.scores.items()} | self.figures
 
 
-def evaluate(captioner: Captioner, examples: Sequence[Example], split: str, **options: Any) -> Evaluation:
-    """Caption the pictures of `split` that have captions, and score them.
+def evaluate(
+    captioner: Captioner,
+    examples: Sequence[Example],
+    split: str,
+    metrics: Sequence[str] = DEFAULT,
+    documents: Documents | None = None,
+    spice_models: Path | None = None,
+    **options: Any,
+) -> Evaluation:
+    """Caption the pictures of `split` that have captions, and score them as the COCO caption evaluation does.
 
-    CIDEr-D, BLEU-1..4, the shares of captions that repeat themselves and that stand word for word among the captions of
-    the train split, and the mean length. Words are those of `showtell.vocabulary.split_words`, `options` those of
+    `metrics` are names of `showtell.metrics.measure.metric_names`, by default BLEU-1..4, ROUGE-L and CIDEr; `documents`
+    CIDEr's document frequencies instead of the split's own. Added are the shares of captions that repeat themselves and
+    that stand word for word among the captions of the train split, and the mean length. `options` are those of
     `DecodeOptions`. Raises `DataError` where the split holds no picture with captions, or none of them can be read.
     """
     chosen = [example for example in examples if example.split == split and example.captions]
@@ -49,17 +65,25 @@ def evaluate(captioner: Captioner, examples: Sequence[Example], split: str, **op
             captions.append((example, answer))
     if not captions:
         raise DataError(f"none of the {len(chosen):,} pictures of split {split!r} can be read; {failures[0].error}")
-    known = {" ".join(split_words(text)) for e in examples if e.split == "train" for text in e.captions}
-    return Evaluation(tuple(captions), tuple(failures), _scores(captions, known))
+    training = [text for example in examples if example.split == "train" for text in example.captions]
+    measured = measure(
+        [[caption.text] for _, caption in captions],
+        tokenize_references([example.captions for example, _ in captions]),
+        metrics,
+        documents,
+        training=training or None,
+        spice_models=spice_models,
+    )
+    figures = measured.figures if DIVERSITY in metrics else _figures([c for _, c in captions], training)
+    return Evaluation(tuple(captions), tuple(failures), measured, figures)
 
 
-def _scores(captions: Sequence[tuple[Example, Caption]], known: set[str]) -> dict[str, float]:
-    candidates = [" ".join(caption.tokens) for _, caption in captions]
-    references = [[" ".join(split_words(text)) for text in example.captions] for example, _ in captions]
-    scores = {"CIDEr": 100 * cider_d(candidates, references)[0]}
-    scores |= {f"BLEU-{n}": 100 * score for n, score in enumerate(bleu(candidates, references)[0], 1)}
-    scores["repeating captions, %"] = 100 * sum(repeats(c.tokens) for _, c in captions) / len(captions)
+def _figures(captions: Sequence[Caption], training: Sequence[str]) -> dict[str, float]:
+    """In the model's own words, which `split_words` makes of the captions of people too."""
+    figures = {"repeating captions, %": 100 * sum(repeats(c.tokens) for c in captions) / len(captions)}
+    known = {" ".join(split_words(text)) for text in training}
     if known:
-        scores["verbatim from training, %"] = 100 * sum(text in known for text in candidates) / len(candidates)
-    scores["words per caption"] = sum(len(c.tokens) for _, c in captions) / len(captions)
-    return scores
+        verbatim = sum(" ".join(caption.tokens) in known for caption in captions)
+        figures["verbatim from training, %"] = 100 * verbatim / len(captions)
+    figures["words per caption"] = sum(len(caption.tokens) for caption in captions) / len(captions)
+    return figures

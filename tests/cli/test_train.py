@@ -139,7 +139,7 @@ def test_scores_are_a_table_without_json_and_damaged_pictures_cost_the_exit_code
     assert result.code == 1
     lines = result.out.splitlines()
     assert lines[0] == "5 pictures of test, 1 could not be read"
-    assert lines[1].split()[0] == "CIDEr"
+    assert [line.split()[0] for line in lines[3:]][:6] == ["BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "ROUGE-L", "CIDEr"]
     assert len(result.err.splitlines()) == 1
     assert "test-00003.png" in result.err
 

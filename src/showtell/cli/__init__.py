@@ -16,6 +16,7 @@ COMMANDS = {
     "features": "Fill the feature store without training.",
     "train": "Train a captioner.",
     "evaluate": "Caption a split and score the captions.",
+    "score": "Score captions in files as the papers do.",
     "export": "Turn a run into a bundle.",
     "recipes": "List recipes, or show one.",
     "info": "Tell versions, paths and devices.",

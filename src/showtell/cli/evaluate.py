@@ -1,9 +1,17 @@
 """`showtell evaluate`: captions of a split, and their scores."""
 
+from __future__ import annotations
+
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+from showtell.cli.options import metric_options
+
+if TYPE_CHECKING:
+    from showtell.evaluation import Evaluation
 
 _PATH = click.Path(path_type=Path)
 
@@ -17,7 +25,7 @@ _PATH = click.Path(path_type=Path)
 @click.option("--split", default="test", show_default=True, help="Which split: train, val or test.")
 @click.option("--beam", type=click.IntRange(1), help="Beam width; the model's own where it is not given.")
 @click.option("--out", type=_PATH, help="Also write the captions as JSON lines: path, id, caption, score.")
-@click.option("--json", "as_json", is_flag=True, help="Print the scores as JSON.")
+@metric_options
 @click.option("--threads", type=click.IntRange(1), help="Processor threads.")
 def command(
     model: Path | None,
@@ -28,37 +36,58 @@ def command(
     split: str,
     beam: int | None,
     out: Path | None,
+    metrics: str | None,
+    ci: bool,
+    per_picture: Path | None,
+    documents: Path | None,
+    spice_models: Path | None,
     as_json: bool,
     threads: int | None,
 ) -> int:
     """Caption a split with MODEL, a bundle or a run (the embedded model where none is named), and score the captions.
 
-    A run is exported first: what is scored is what ships. Scores are over the model's own words; a picture that cannot
-    be read is named and left out.
+    A run is exported first: what is scored is what ships. Scores have the digits of the COCO caption evaluation, and
+    `showtell score` gives the same of the captions that --out writes. A picture that cannot be read is named and left
+    out.
     """
+    from showtell.cli import scores
+
+    names = scores.names_of(metrics, documents, per_picture)
+    scores.check_folder("--out", out)
     from showtell.captioner import Captioner
     from showtell.data.readers import read_dataset
     from showtell.evaluation import evaluate
+    from showtell.metrics.documents import read_documents
 
+    counted = None if documents is None else read_documents(documents)
     examples = read_dataset(data, format=format, image_folder=images, splits=splits).examples
     captioner = Captioner.load(model, threads=threads)
     options = {} if beam is None else {"beam_width": beam}
-    result = evaluate(captioner, examples, split, **options)
+    result = evaluate(captioner, examples, split, names, counted, spice_models, **options)
     for failure in result.failures:
         click.echo(f"showtell: {failure.source}: {failure.error}", err=True)
     if out:
-        lines = [
-            json.dumps({"path": str(e.image), "id": e.id, "caption": c.text, "score": c.score}, ensure_ascii=False)
-            for e, c in result.captions
-        ]
-        from showtell.writers.aside import write_aside
-
-        with write_aside(out) as file:
-            file.writelines(line + "\n" for line in lines)
+        _write(out, result)
+    if per_picture:
+        pictures = [example.id for example, _ in result.captions]
+        captions = [[caption.text] for _, caption in result.captions]
+        scores.write_per_picture(per_picture, pictures, [("", captions, result.measured)])
+    count = len(result.captions)
     if as_json:
-        click.echo(json.dumps({"split": split, "pictures": len(result.captions), "scores": result.scores}, indent=1))
+        told = scores.as_json(result.measured, result.figures, ci=ci)
+        click.echo(json.dumps({"split": split, "pictures": count, **told}, indent=1))
     else:
-        click.echo(f"{len(result.captions):,} pictures of {split}, {len(result.failures):,} could not be read")
-        for name, score in result.scores.items():
-            click.echo(f"{name:<28}{score:8.2f}")
-    return 1 if result.failures else 0
+        click.echo(f"{count:,} pictures of {split}, {len(result.failures):,} could not be read\n")
+        for line in scores.table(result.measured, result.figures, ci=ci):
+            click.echo(line)
+    missing = scores.tell_missing([result.measured])
+    return 1 if result.failures or missing else 0
+
+
+def _write(path: Path, result: Evaluation) -> None:
+    from showtell.writers.aside import write_aside
+
+    with write_aside(path) as file:
+        for example, caption in result.captions:
+            row = {"path": str(example.image), "id": example.id, "caption": caption.text, "score": caption.score}
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")

@@ -35,6 +35,36 @@ def data_options(command: Command) -> Command:
     return command
 
 
+def metric_options(command: Command) -> Command:
+    """What is measured of captions and how it is told; `showtell.cli.scores` takes them."""
+    for option in reversed(
+        (
+            click.option(
+                "--metrics",
+                metavar="LIST",
+                help="Of bleu, rouge, cider, cider-plain, meteor, spice (both with Java) and diversity, parted by "
+                "commas.  [default: bleu,rouge,cider]",
+            ),
+            click.option("--ci", is_flag=True, help="Add the interval that chance allows each score, 95 %."),
+            click.option(
+                "--per-picture",
+                type=click.Path(path_type=Path),
+                metavar="FILE",
+                help="Also write the scores of each picture, as .csv or .jsonl.",
+            ),
+            click.option(
+                "--documents", type=_FILE, metavar="FILE", help="CIDEr's document frequencies, of --save-documents."
+            ),
+            click.option(
+                "--spice-models", type=click.Path(path_type=Path), metavar="DIR", help="Folder of SPICE's models."
+            ),
+            click.option("--json", "as_json", is_flag=True, help="Print the scores as JSON."),
+        )
+    ):
+        command = option(command)
+    return command
+
+
 def request_of(data: dict[str, Any]) -> "Request":
     from showtell.training.prepare import Request
 

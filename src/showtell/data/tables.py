@@ -74,7 +74,7 @@ def read_table(
     records = _jsonl_records if path.suffix.lower() in (".jsonl", ".ndjson") else _table_records
     for line, record in records(path, collector):
         where = collector.where(path, line)
-        image, captions = _first(record, IMAGE_COLUMNS), _texts(_first(record, CAPTION_COLUMNS))
+        image, captions = _first(record, IMAGE_COLUMNS), texts_of(_first(record, CAPTION_COLUMNS))
         if not isinstance(image, str) or captions is None:
             found = "a picture" if isinstance(image, str) else "a caption" if captions is not None else "neither"
             collector.problem("bad row", where, f"expected a picture's name and a text or texts, found {found}")
@@ -154,7 +154,7 @@ def _first(record: dict[str, Any], names: tuple[str, ...]) -> Any:
     return next((record[name] for name in names if name in record), None)
 
 
-def _texts(value: Any) -> list[str] | None:
+def texts_of(value: Any) -> list[str] | None:
     """Captions of a cell: a text, a list of texts, or such a list written as JSON, as some exports have it."""
     if isinstance(value, str) and value.startswith('["') and value.endswith('"]'):
         try:

@@ -4,7 +4,7 @@ import csv
 import io
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +34,13 @@ def read_text(path: Path) -> str:
 
 def read_json(path: Path) -> Any:
     """A file's JSON value. Raises `DataError` with line and column where it is none."""
+    return parse_json(path, read_text(path))
+
+
+def parse_json(path: Path, text: str, *, pairs: Callable[[list[tuple[str, Any]]], Any] | None = None) -> Any:
+    """The JSON value of a file's text, each object made by `pairs` if given. Raises `DataError` as `read_json`."""
     try:
-        return json.loads(read_text(path))
+        return json.loads(text, object_pairs_hook=pairs)
     except json.JSONDecodeError as error:
         raise DataError(
             f"{path}:{error.lineno}: column {error.colno} is not JSON ({error.msg}); the file may be cut short"
