@@ -199,6 +199,13 @@ def test_missing_tensors_wrong_shapes_and_damaged_files_are_told(weights, tmp_pa
         build_encoder(_options(), weights=tmp_path / "text.safetensors")
 
 
+def test_nothing_behind_an_inner_layer_is_kept():
+    encoder = build_encoder(_options(name="inception_v3", layer="Mixed_5b", arguments={"aux_logits": False}))
+    kept = {name.split(".")[1] for name, _ in encoder.named_parameters()}
+    assert "Mixed_5b" in kept
+    assert not kept & {"Mixed_5c", "Mixed_6a", "Mixed_7c"}
+
+
 def test_unknown_models_and_layers_are_told_with_near_names():
     with pytest.raises(EncoderError, match="timm knows no model 'resnet10x'; near are"):
         build_encoder(_options(name="resnet10x"))

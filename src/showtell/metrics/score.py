@@ -102,13 +102,13 @@ def _cider(captions: Captions, name: str, plain: bool) -> Score:
 
 
 def _meteor(captions: Captions) -> Score:
-    from showtell.metrics.java import meteor
+    from showtell.metrics.meteor import meteor
 
     return meteor(captions.candidates, captions.references_of_candidates)
 
 
 def _spice(captions: Captions) -> Score:
-    from showtell.metrics.java import spice
+    from showtell.metrics.spice import spice
 
     return spice(captions.candidates, captions.references_of_candidates, captions.spice_models)
 

@@ -149,13 +149,27 @@ def build_encoder(options: EncoderOptions, *, weights: Path | None = None, confi
     images = _images(network, preparation, options)
     if options.layer:
         try:
-            network = create_feature_extractor(network.eval(), {options.layer: "layer"})
+            network = _cut(create_feature_extractor(network.eval(), {options.layer: "layer"}))
         except ValueError as error:
             raise EncoderError(f"{options.name} has no layer {options.layer!r} ({error})") from error
     if weights:
         _load(network, weights)
     licence = str(preparation.get("licence", getattr(network, "pretrained_cfg", {}).get("license", "") or "unknown"))
     return Encoder(network, options, images, licence if weights or from_timm else "none: random initial weights")
+
+
+def _cut(network: Any) -> nn.Module:
+    """Drop what stands behind the layer, which torchvision leaves in where it takes batch norms for side effects."""
+    used: set[str] = set()
+    for graph in (network.train_graph, network.eval_graph):
+        graph.eliminate_dead_code(is_impure_node=lambda node: node.op in ("placeholder", "output"))
+        used |= {str(node.target) for node in graph.nodes if node.op in ("call_module", "get_attr")}
+    for name, module in list(network.named_modules()):
+        if list(module.parameters(recurse=False)) and not any(f"{kept}.".startswith(f"{name}.") for kept in used):
+            network.delete_submodule(name)
+    network.recompile()
+    cut: nn.Module = network
+    return cut
 
 
 def _create(options: EncoderOptions, *, pretrained: bool) -> nn.Module:
