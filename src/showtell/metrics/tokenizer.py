@@ -37,38 +37,46 @@ def tokenize_all(captions: Iterable[str]) -> list[str]:
 
 def _tokenize_slowly(caption: str) -> str:
     """Part the caption where no token can reach over a space, and tokenize the parts."""
-    chunks = caption.translate(_LINE_ENDS).split(" ")
-    words, group = [], ""
-    for chunk, following in zip(chunks, [*chunks[1:], ""], strict=True):
-        group = f"{group} {chunk}" if group else chunk
-        if group == chunk and _CHUNKS[chunk] is not None:
-            words.append(_CHUNKS[chunk][:-1])  # type: ignore[index]
-            group = ""
-        elif not _reaches_over(group, chunk, following):
-            words.append(" ".join(_words(group)))
-            group = ""
-    if group:
-        words.append(" ".join(_words(group)))
+    caption = caption.translate(_LINE_ENDS)
+    if "<" in caption:
+        return " ".join(_words(caption))
+    chunks = caption.split(" ")
+    words: list[str] = []
+    part: list[str] = []
+    last = ""
+    for place, chunk in enumerate(chunks, start=1):
+        known = None if part else _CHUNKS[chunk]
+        if known is not None:
+            words.append(known[:-1])
+            continue
+        part.append(chunk)
+        last = chunk or last
+        following = chunks[place] if place < len(chunks) else None
+        if following is None or not (following == "" or _reaches_over(last, following)):
+            words.extend(_words(" ".join(part), ends=place == len(chunks)))
+            part = []
     return " ".join(filter(None, words))
 
 
-_LETTER_PERIOD = re.compile(r"(?:.*[^A-Za-z])?[A-Za-z]\.")
-_PHONE = re.compile(r"[+0-9(]")
+# A letter with a period can be an initial, which loses the period before the start of a sentence.
+_LETTER_PERIOD = re.compile(r"(?:.*[^A-Za-z].*)?[A-Za-z]\.")
 
 
-def _reaches_over(group: str, chunk: str, following: str) -> bool:
-    """Whether what stands before a space must be seen together with what follows."""
-    if "<" in group or not (group.isascii() and group.isprintable() and following.isascii()):
-        return True
-    if any(character.isdigit() for character in chunk) or chunk.lower().rstrip(".").endswith(BEFORE_NUMBERS):
-        return bool(_PHONE.match(following))
-    return bool(_LETTER_PERIOD.fullmatch(chunk))
+def _reaches_over(chunk: str, following: str) -> bool:
+    """Whether what stands before a space must be seen together with what follows: "3 1/2", "no. 5", "plan B. A"."""
+    if following[:1] in ("+", "(") or following[:1].isdigit():
+        return _is_numeric(chunk)
+    return bool(following) and _LETTER_PERIOD.fullmatch(chunk) is not None
+
+
+def _is_numeric(chunk: str) -> bool:
+    return any(map(str.isdigit, chunk)) or chunk.lower().rstrip(".").endswith(BEFORE_NUMBERS)
 
 
 class _Chunks(dict[str, str | None]):
     """What stands between two spaces -> its words, each followed by a space; None where the neighbours matter."""
 
-    _plain = re.compile(r"([A-Za-z]+(?:-[A-Za-z]+)*)('s)?([,;:!?]?|\.?)")  # most of all chunks, without the rules
+    _plain = re.compile(r"([A-Za-z]+(?:-[A-Za-z]+)*)('s)?[,;:!?]?")  # most of all chunks, without the rules
 
     def __missing__(self, chunk: str) -> str | None:
         if len(self) > _MOST_CHUNKS:
@@ -80,13 +88,11 @@ class _Chunks(dict[str, str | None]):
 
     def _read(self, chunk: str) -> str | None:
         found = self._plain.fullmatch(chunk)
-        if found and found[3] != "." and found[1].lower() not in ASSIMILATED:
+        if found and found[1].lower() not in ASSIMILATED:
             return found[1].lower() + (" 's " if found[2] else " ")
-        if not chunk.isascii() or not chunk.isprintable() or "<" in chunk or _PHONE.search(chunk):
+        if not chunk.isprintable() or "<" in chunk or _is_numeric(chunk) or _LETTER_PERIOD.fullmatch(chunk):
             return None
-        if _LETTER_PERIOD.fullmatch(chunk) or chunk.lower().rstrip(".").endswith(BEFORE_NUMBERS):
-            return None
-        return "".join(f"{word} " for word in _words(chunk))
+        return "".join(f"{word} " for word in _words(chunk, ends=False))
 
 
 def _set_of(*ranges: str) -> frozenset[str]:
@@ -98,9 +104,11 @@ def _set_of(*ranges: str) -> frozenset[str]:
 _KEPT = _set_of("21-7e", SYMBOLS)
 
 
-def _words(text: str) -> list[str]:
-    """The words of a text without line ends, by the rules."""
-    written = " ".join(_lower(token) for token in _tokens(text)).rstrip()
+def _words(text: str, ends: bool = True) -> list[str]:
+    """The words of a text without line ends, by the rules; `ends` tells that the caption ends with it."""
+    written = " ".join(map(_lower, _tokens(text)))
+    if ends:
+        written = written.rstrip()  # coco-caption does, and so takes the last token's odd spaces
     if not written.isascii():
         written = written.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     return [word for word in written.split(" ") if word and word not in PUNCTUATION]
@@ -114,23 +122,42 @@ def _tokens(text: str) -> Iterable[str]:
         text = "".join(map(chr, array("H", text.encode("utf-16", "surrogatepass")[2:])))
     text += "\n"
     place, end = 0, len(text) - 1
+    ahead = _Ahead(text)
     while place < end:
         best, furthest = None, -1
         for rule in rules_at(text[place], ascii_only):
+            if rule.needs and not ahead.has(rule.needs, place):
+                continue
             match = rule.pattern.match(text, place)
             if match and match.end() > furthest:
                 best, furthest, write = match, match.end(), rule.write
         if best is None:
             spaces = SPACES.match(text, place)
-            if spaces:
-                place = spaces.end()
-                continue
             if text[place] in _KEPT:
                 yield text[place]
-            place += 1
+            place = spaces.end() if spaces else place + 1
             continue
         place = best.end(1)
         yield write(best[1]) if write else best[1]
+
+
+class _Ahead:
+    """Whether a character is still to come, asked at growing places: what keeps long captions from taking n * n."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._next = dict.fromkeys("@.->", -1)
+        self._space = -1
+
+    def has(self, character: str, place: int) -> bool:
+        """Before the next space, but for ">", which a tag may hold spaces before."""
+        if self._next[character] < place:
+            found = self._text.find(character, place)
+            self._next[character] = found if found >= 0 else len(self._text)
+        if self._space < place:
+            found = self._text.find(" ", place)
+            self._space = found if found >= 0 else len(self._text)
+        return self._next[character] < (len(self._text) if character == ">" else self._space)
 
 
 # What Java's lower case takes for cased though it is no letter with case: modifiers, Roman numerals, circled letters.
@@ -159,8 +186,8 @@ def _cased(token: str, places: range) -> bool:
         if category in ("Lu", "Ll", "Lt") or character in _CASED:
             return True
         around = [unicodedata.category(c)[0] for c in (token[place - 1 : place], token[place + 1 : place + 2]) if c]
-        joins = character in ".'-_‐‑\u00ad" and around in (["L", "L"], ["M", "L"])
-        if _IDEOGRAPHS.match(character) or (category[0] not in "LNM" and not joins):
+        joins = character in ".'-_‐‑\u00ad" and around in (["L", "L"], ["M", "L"], ["L", "C"])
+        if _IDEOGRAPHS.match(character) or (category[0] not in "LNM" and category != "Cf" and not joins):
             return False
     return False
 
