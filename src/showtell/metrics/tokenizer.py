@@ -53,20 +53,22 @@ def _tokenize_slowly(caption: str) -> str:
         last = chunk or last
         following = chunks[place] if place < len(chunks) else None
         if following is None or not (following == "" or _reaches_over(last, following)):
-            words.extend(_words(" ".join(part), ends=place == len(chunks)))
+            begins = place == len(part)  # else the space before takes what odd spaces follow it
+            words.extend(_words(" ".join(part if begins else ["", *part]), ends=place == len(chunks)))
             part = []
     return " ".join(filter(None, words))
-
-
-# A letter with a period can be an initial, which loses the period before the start of a sentence.
-_LETTER_PERIOD = re.compile(r"(?:.*[^A-Za-z].*)?[A-Za-z]\.")
 
 
 def _reaches_over(chunk: str, following: str) -> bool:
     """Whether what stands before a space must be seen together with what follows: "3 1/2", "no. 5", "plan B. A"."""
     if following[:1] in ("+", "(") or following[:1].isdigit():
         return _is_numeric(chunk)
-    return bool(following) and _LETTER_PERIOD.fullmatch(chunk) is not None
+    return bool(following) and _may_be_initial(chunk)
+
+
+def _may_be_initial(chunk: str) -> bool:
+    """Whether it can end in a letter with a period, which the letter loses before the start of a sentence."""
+    return chunk.endswith(".") and chunk[-2:-1].isalpha() and (len(chunk) == 2 or not chunk[:-1].isalpha())
 
 
 def _is_numeric(chunk: str) -> bool:
@@ -90,7 +92,7 @@ class _Chunks(dict[str, str | None]):
         found = self._plain.fullmatch(chunk)
         if found and found[1].lower() not in ASSIMILATED:
             return found[1].lower() + (" 's " if found[2] else " ")
-        if not chunk.isprintable() or "<" in chunk or _is_numeric(chunk) or _LETTER_PERIOD.fullmatch(chunk):
+        if not chunk.isprintable() or "<" in chunk or _is_numeric(chunk) or _may_be_initial(chunk):
             return None
         return "".join(f"{word} " for word in _words(chunk, ends=False))
 
