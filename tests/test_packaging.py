@@ -128,8 +128,9 @@ def test_links_of_the_documents_lead_somewhere(repository_files):
 def test_guide_tells_every_key_of_a_recipe_with_its_default():
     import dataclasses
 
+    from showtell.architectures import AttendOptions
     from showtell.decoding.options import DecodeOptions
-    from showtell.recipe import AttendOptions, EncoderOptions, TrainingOptions, VocabularyOptions
+    from showtell.recipe import EncoderOptions, TrainingOptions, VocabularyOptions
 
     tables = {
         "encoder": EncoderOptions,

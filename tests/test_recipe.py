@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from showtell.architectures import AttendOptions
 from showtell.decoding.options import DecodeOptions
 from showtell.errors import RecipeError
 from showtell.recipe import (
     CHOICES,
-    AttendOptions,
     EncoderOptions,
     Recipe,
     TrainingOptions,
@@ -133,7 +133,7 @@ def test_settings_leave_the_callers_tables_alone():
         ("=3", r"--set '=3': expected key=value"),
         ("decoder.cell=lsmt", r"decoder\.cell is 'lsmt' \(did you mean 'lstm'\?\), known are lstm, gru"),
         ("encoder.fit=stretch", r"encoder\.fit is 'stretch', known are empty, squash, crop, pad"),
-        ("decoder.architecture=transformer", r"decoder\.architecture is 'transformer', known are attend"),
+        ("decoder.architecture=transformers", r"decoder\.architecture is 'transformers', known are attend"),
         ("decoder.architecture=[]", r"decoder\.architecture is \[\], known are attend"),
         ("training.epochs=0", r"shapes: training\.epochs is 0, expected 1 or more"),
         ("training.batch=-1", r"training\.batch is -1, expected 1 or more"),

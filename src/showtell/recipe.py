@@ -10,6 +10,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
+from showtell.architectures import DECODER_CHOICES, DECODERS, DecoderOptions, require
 from showtell.decoding.options import DecodeOptions
 from showtell.errors import RecipeError
 from showtell.vocabulary import TOKENIZERS
@@ -32,37 +33,7 @@ class EncoderOptions:
     frozen_norms: bool = True  # keep batch norms at their statistics while the encoder learns
 
     def __post_init__(self) -> None:
-        _require("encoder", self, size=0, learning_rate=0)
-
-
-@dataclass(frozen=True, kw_only=True)
-class AttendOptions:
-    """Show, Attend and Tell (Xu et al. 2015): additive attention over a grid, an LSTM or GRU tells the words."""
-
-    architecture: str = "attend"
-    cell: str = "lstm"  # lstm or gru
-    projection: int = 512  # regions are mapped to this size; 0 leaves them as they are
-    projection_activation: str = "relu"  # relu or none, after the mapping
-    places: bool = False  # add a learnt vector for each place of the grid: tells left from right, above from below
-    embedding: int = 512
-    hidden: int = 512
-    attention: int = 512
-    initial_state: str = "mean"  # mean: from the mean region; zero
-    gate: bool = True  # the paper's beta: how much of the context passes
-    output: str = "deep"  # deep: words from hidden state, context and last word; hidden: from the hidden state alone
-    tie_embedding: bool = False  # one table for words read and words said (output is mapped to the embedding's size)
-    dropout: float = 0.5  # on embeddings and before the words
-    region_dropout: float = 0.0  # on the regions as they come from the encoder
-
-    def __post_init__(self) -> None:
-        _require("decoder", self, projection=0, embedding=1, hidden=1, attention=1)
-        for name in ("dropout", "region_dropout"):
-            if not 0 <= getattr(self, name) < 1:
-                raise RecipeError(f"decoder.{name} is {getattr(self, name)}, expected 0 or more and less than 1")
-
-
-# Decoder architectures by name; a recipe's [decoder] table is read as the one it names.
-DECODERS: dict[str, type[AttendOptions]] = {"attend": AttendOptions}
+        require("encoder", self, size=0, learning_rate=0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +43,7 @@ class VocabularyOptions:
     max_size: int = 0  # most frequent words kept; 0 keeps all
 
     def __post_init__(self) -> None:
-        _require("vocabulary", self, min_count=1, max_size=0)
+        require("vocabulary", self, min_count=1, max_size=0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,9 +72,9 @@ class TrainingOptions:
     seed: int = 1
 
     def __post_init__(self) -> None:
-        _require("training", self, epochs=1, batch=1, max_words=1, validate_every=1)
-        _require("training", self, captions_per_picture=0, weight_decay=0, warmup_epochs=0, clip_norm=0, patience=0)
-        _require("training", self, validation_pictures=0, checkpoint_seconds=0, workers=0, seed=0)
+        require("training", self, epochs=1, batch=1, max_words=1, validate_every=1)
+        require("training", self, captions_per_picture=0, weight_decay=0, warmup_epochs=0, clip_norm=0, patience=0)
+        require("training", self, validation_pictures=0, checkpoint_seconds=0, workers=0, seed=0)
         if not self.learning_rate > 0:
             raise RecipeError(f"training.learning_rate is {self.learning_rate}, expected more than 0")
         if not 0 <= self.average < 1:
@@ -120,7 +91,7 @@ class Recipe:
     summary: str
     paper: str = ""
     encoder: EncoderOptions
-    decoder: AttendOptions
+    decoder: DecoderOptions
     vocabulary: VocabularyOptions = field(default_factory=VocabularyOptions)
     training: TrainingOptions = field(default_factory=TrainingOptions)
     decoding: DecodeOptions = field(default_factory=DecodeOptions)
@@ -134,10 +105,7 @@ class Recipe:
 CHOICES = {
     "encoder.output": ("grid", "pooled"),
     "encoder.fit": ("", "squash", "crop", "pad"),
-    "decoder.cell": ("lstm", "gru"),
-    "decoder.projection_activation": ("relu", "none"),
-    "decoder.initial_state": ("mean", "zero"),
-    "decoder.output": ("deep", "hidden"),
+    **{f"decoder.{key}": values for key, values in DECODER_CHOICES.items()},
     "vocabulary.tokenizer": tuple(TOKENIZERS),
     "training.optimizer": ("adam", "adamw", "rmsprop"),
     "training.schedule": ("cosine", "constant"),
@@ -247,13 +215,6 @@ def _check(value: Any, hint: Any, where: str, key: str) -> Any:
         known = ", ".join(choice or "empty" for choice in CHOICES[key])
         raise RecipeError(f"{where}: {key} is {value!r}{_suggest(value, CHOICES[key])}, known are {known}")
     return value
-
-
-def _require(table: str, options: object, **lowest: int) -> None:
-    """Raise `RecipeError` where an option lies below the lowest possible value, or is no number."""
-    for name, least in lowest.items():
-        if not getattr(options, name) >= least:
-            raise RecipeError(f"{table}.{name} is {getattr(options, name)}, expected {least} or more")
 
 
 def _suggest(word: str, known: Iterable[str]) -> str:

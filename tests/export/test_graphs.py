@@ -9,6 +9,7 @@ onnx = pytest.importorskip("onnx", reason="needs the training extra")
 import onnxruntime  # noqa: E402
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 
+from showtell.architectures import AttendOptions  # noqa: E402
 from showtell.bundle import Manifest, RegionGeometry, read_bundle, write_bundle  # noqa: E402
 from showtell.decoding.options import DecodeOptions  # noqa: E402
 from showtell.decoding.search import generate  # noqa: E402
@@ -17,7 +18,7 @@ from showtell.export import graphs as module  # noqa: E402
 from showtell.export.graphs import compress, encoder_graph, start_graph, step_graph  # noqa: E402
 from showtell.models.attend import AttendDecoder  # noqa: E402
 from showtell.models.encoder import build_encoder  # noqa: E402
-from showtell.recipe import AttendOptions, EncoderOptions  # noqa: E402
+from showtell.recipe import EncoderOptions  # noqa: E402
 from showtell.runtime import OnnxModel  # noqa: E402
 from showtell.training.arrays import TorchArrays  # noqa: E402
 from showtell.training.validation import TorchDecoder  # noqa: E402

@@ -4,8 +4,8 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs the training extra")
 
+from showtell.architectures import AttendOptions  # noqa: E402
 from showtell.models.attend import AttendDecoder  # noqa: E402
-from showtell.recipe import AttendOptions  # noqa: E402
 from showtell.vocabulary import PAD, START  # noqa: E402
 
 REGIONS, SIZE, VOCABULARY = 6, 5, 11
@@ -64,7 +64,7 @@ def test_teacher_forcing_says_what_repeated_steps_say(options):
     regions, tokens, lengths = _told()
     mask = torch.tensor([[1, 1, 1, 1, 0, 0], [1] * 6]).bool()
     for which in (None, mask):
-        logits, attention = decoder(regions, tokens, lengths, which)
+        logits, attention = decoder(regions, tokens, lengths, which)[:2]
         log_probs, looked = _stepped(decoder, regions, tokens, which)
         valid = torch.arange(4) < lengths.unsqueeze(2)
         assert logits.shape == (13, VOCABULARY)
@@ -81,7 +81,7 @@ def test_attention_sums_to_one_and_probabilities_too(options):
     assert (attention >= 0).all()
     _close(attention.sum(3), torch.ones(2, 3, 4))
     _close(log_probs.exp().sum(3), torch.ones(2, 3, 4))
-    _, forced = decoder(regions, tokens, lengths)
+    _, forced = decoder(regions, tokens, lengths)[:2]
     _close(forced.sum(3), (torch.arange(4) < lengths.unsqueeze(2)).float())  # zero past the end
 
 
@@ -91,11 +91,11 @@ def test_masked_regions_get_no_attention_and_change_nothing(options):
     decoder = _decoder(**options)
     regions, tokens, lengths = _told()
     mask = torch.tensor([[1, 0, 1, 1, 0, 0], [1, 1, 1, 1, 1, 0]]).bool()
-    logits, attention = decoder(regions, tokens, lengths, mask)
+    logits, attention = decoder(regions, tokens, lengths, mask)[:2]
     assert (attention.transpose(1, 3)[~mask] == 0).all()
     other = regions.clone()
     other[~mask] = 1e3
-    again, attention_again = decoder(other, tokens, lengths, mask)
+    again, attention_again = decoder(other, tokens, lengths, mask)[:2]
     assert torch.equal(logits, again)
     assert torch.equal(attention, attention_again)
     other = regions.clone()
@@ -116,13 +116,13 @@ def test_masked_regions_are_as_if_they_were_not_there():
 def test_captions_of_a_picture_and_pictures_of_a_batch_do_not_influence_each_other(options):
     decoder = _decoder(**options)
     regions, tokens, lengths = _told()
-    logits, _ = decoder(regions, tokens, lengths)
+    logits, _ = decoder(regions, tokens, lengths)[:2]
     rows = iter(logits.split([length for of_picture in LENGTHS for length in of_picture]))
     for b, of_picture in enumerate(LENGTHS):
         for k, length in enumerate(of_picture):
             expected = next(rows)
             if length:
-                alone, _ = decoder(regions[b : b + 1], tokens[b : b + 1, k : k + 1], lengths[b : b + 1, k : k + 1])
+                alone = decoder(regions[b : b + 1], tokens[b : b + 1, k : k + 1], lengths[b : b + 1, k : k + 1]).logits
                 _close(alone, expected)
 
 
@@ -219,7 +219,7 @@ def test_the_number_of_parameters_is_that_worked_out_by_hand():
 def test_the_gradient_reaches_every_parameter(options):
     decoder = _decoder(**options).train()
     regions, tokens, lengths = _told()
-    logits, _ = decoder(regions, tokens, lengths)
+    logits, _ = decoder(regions, tokens, lengths)[:2]
     logits.log_softmax(1)[:, 4].sum().backward()
     for name, parameter in decoder.named_parameters():
         assert parameter.grad is not None, name

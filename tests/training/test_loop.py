@@ -5,11 +5,12 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs the training extra")
 
+from showtell.architectures import AttendOptions  # noqa: E402
 from showtell.errors import CheckpointError, EncoderError, ShowtellError  # noqa: E402
 from showtell.files import lock  # noqa: E402
 from showtell.models.attend import AttendDecoder  # noqa: E402
 from showtell.models.captioner import CaptionModel  # noqa: E402
-from showtell.recipe import AttendOptions, read_recipe  # noqa: E402
+from showtell.recipe import read_recipe  # noqa: E402
 from showtell.training.checkpoint import latest_checkpoint  # noqa: E402
 from showtell.training.dataset import epoch_batches, make_batch  # noqa: E402
 from showtell.training.loop import choose_device, make_optimizer, set_rates, word_loss  # noqa: E402

@@ -15,7 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 from showtell.errors import ExportError
-from showtell.models.attend import AttendDecoder
+from showtell.models.decoder import Decoder
 from showtell.models.encoder import Encoder
 
 # Tensors smaller than this many values stay float32: they weigh nothing.
@@ -29,14 +29,14 @@ def encoder_graph(encoder: Encoder) -> onnx.ModelProto:
     return _export(encoder, (pictures,), ["pictures"], ["regions"], [{0: "B"}])
 
 
-def start_graph(decoder: AttendDecoder, encoder: Encoder) -> onnx.ModelProto:
+def start_graph(decoder: Decoder, encoder: Encoder) -> onnx.ModelProto:
     """`regions` (B, R, D) -> `memory.*` (B, ...) and `state.*` (B, 1, ...)."""
     memory, state = _names(decoder, encoder)
     outputs = [f"memory.{name}" for name in memory] + [f"state.{name}" for name in state]
     return _export(_Start(decoder), (_regions(encoder),), ["regions"], outputs, [{0: "B"}])
 
 
-def step_graph(decoder: AttendDecoder, encoder: Encoder) -> onnx.ModelProto:
+def step_graph(decoder: Decoder, encoder: Encoder) -> onnx.ModelProto:
     """`tokens` int64 (B, K), `memory.*`, `state.*` (B, K, ...) -> `log_probs` (B, K, V), `next.*`, `attention`."""
     with torch.inference_mode():
         memory, state = decoder.start(_regions(encoder))
@@ -99,7 +99,7 @@ def _integers(values: NDArray[Any], channel: int) -> tuple[NDArray[np.int8], NDA
 
 
 class _Start(nn.Module):
-    def __init__(self, decoder: AttendDecoder) -> None:
+    def __init__(self, decoder: Decoder) -> None:
         super().__init__()
         self.decoder = decoder
 
@@ -109,7 +109,7 @@ class _Start(nn.Module):
 
 
 class _Step(nn.Module):
-    def __init__(self, decoder: AttendDecoder, memory: list[str], state: list[str]) -> None:
+    def __init__(self, decoder: Decoder, memory: list[str], state: list[str]) -> None:
         super().__init__()
         self.decoder, self.memory, self.state = decoder, memory, state
 
@@ -124,7 +124,7 @@ def _regions(encoder: Encoder) -> Tensor:
     return torch.zeros(2, encoder.region_count, encoder.region_size)
 
 
-def _names(decoder: AttendDecoder, encoder: Encoder) -> tuple[list[str], list[str]]:
+def _names(decoder: Decoder, encoder: Encoder) -> tuple[list[str], list[str]]:
     with torch.inference_mode():
         memory, state = decoder.start(_regions(encoder))
     return list(memory), list(state)

@@ -68,6 +68,7 @@ def _reaches_over(chunk: str, following: str) -> bool:
 
 def _may_be_initial(chunk: str) -> bool:
     """Whether it can end in a letter with a period, which the letter loses before the start of a sentence."""
+    chunk = chunk.rstrip()
     return chunk.endswith(".") and chunk[-2:-1].isalpha() and (len(chunk) == 2 or not chunk[:-1].isalpha())
 
 

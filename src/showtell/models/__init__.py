@@ -1,13 +1,14 @@
 """Torch: encoders from timm, one file per decoder architecture."""
 
 from showtell.models.attend import AttendDecoder
+from showtell.models.decoder import Decoder
 from showtell.models.encoder import Encoder
 from showtell.recipe import Recipe
 
-ARCHITECTURES = {"attend": AttendDecoder}
+ARCHITECTURES: dict[str, type[Decoder]] = {"attend": AttendDecoder}
 
 
-def build_decoder(recipe: Recipe, encoder: Encoder, vocabulary_size: int) -> AttendDecoder:
+def build_decoder(recipe: Recipe, encoder: Encoder, vocabulary_size: int) -> Decoder:
     """The decoder that a recipe names, with random weights, for the regions of an encoder."""
     architecture = ARCHITECTURES[recipe.decoder.architecture]
     return architecture(recipe.decoder, encoder.region_count, encoder.region_size, vocabulary_size)

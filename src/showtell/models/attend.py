@@ -13,11 +13,12 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from showtell.architectures import AttendOptions
+from showtell.models.decoder import Decoder, Told, valid_words
 from showtell.models.recurrent import RecurrentCell
-from showtell.recipe import AttendOptions
 
 
-class AttendDecoder(nn.Module):
+class AttendDecoder(Decoder):
     """Regions and the words so far -> the next word. `options` name every choice; see `AttendOptions`."""
 
     def __init__(self, options: AttendOptions, region_count: int, region_size: int, vocabulary_size: int) -> None:
@@ -32,7 +33,7 @@ class AttendDecoder(nn.Module):
 
         self.key = nn.Linear(projected, options.attention)
         self.query = nn.Linear(options.hidden, options.attention)
-        self.energy = nn.Linear(options.attention, 1, bias=False)
+        self.energy = nn.Linear(options.attention, 1, bias=options.attention_bias)
         self.gate = nn.Linear(options.hidden, projected) if options.gate else None
 
         self.cell = RecurrentCell(options.cell, projected + options.embedding, options.hidden)
@@ -42,9 +43,12 @@ class AttendDecoder(nn.Module):
             else {}
         )
         deep = options.output == "deep" or options.tie_embedding
-        self.hidden_to_word = nn.Linear(options.hidden, options.embedding) if deep else nn.Identity()
+        told = options.embedding if deep else options.hidden  # size of what the words are told from
+        self.hidden_to_word = (
+            nn.Identity() if options.output == "hidden" and not deep else nn.Linear(options.hidden, told)
+        )
         self.context_to_word = nn.Linear(projected, options.embedding, bias=False) if options.output == "deep" else None
-        self.words = nn.Linear(options.embedding if deep else options.hidden, vocabulary_size)
+        self.words = nn.Linear(told, vocabulary_size)
 
         self.dropout = nn.Dropout(options.dropout)
         self.region_dropout = nn.Dropout(options.region_dropout)
@@ -107,15 +111,8 @@ class AttendDecoder(nn.Module):
         dropped: Tensor = self.dropout(told)
         return dropped
 
-    def forward(
-        self, regions: Tensor, tokens: Tensor, lengths: Tensor, mask: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """Teacher forcing: every next word of every caption at once.
-
-        Regions (B, R, D); tokens (B, K, T) int64, the start mark first; lengths (B, K) of words to tell, a picture's
-        captions sorted longest first. Returns logits (N, V) of the N words that are told, in the order of
-        `tokens[valid]` with `valid = arange(T) < lengths`, and the attention (B, K, T, R), zero past the end.
-        """
+    def forward(self, regions: Tensor, tokens: Tensor, lengths: Tensor, mask: Tensor | None = None) -> Told:
+        """See `Decoder.forward`."""
         captions, steps = tokens.shape[1:]
         embedding = self.dropout(self.embed(tokens))  # (B, K, T, E)
         memory, state = self.start(regions, mask)
@@ -136,9 +133,9 @@ class AttendDecoder(nn.Module):
             hiddens.append(nn.functional.pad(state["hidden"], rest))
             contexts.append(nn.functional.pad(context, rest))
             attentions.append(nn.functional.pad(attention, rest))
-        valid = torch.arange(steps, device=lengths.device) < lengths.unsqueeze(2)  # (B, K, T)
+        valid = valid_words(lengths, steps)  # (B, K, T)
         told = self.before_words(
             embedding[:, :, :steps][valid], torch.stack(hiddens, 2)[valid], torch.stack(contexts, 2)[valid]
         )  # (N, E)
         attention = torch.stack(attentions, 2) * valid.unsqueeze(3)  # (B, K, T, R)
-        return self.words(told), attention
+        return Told(self.words(told), attention)

@@ -5,14 +5,14 @@ B pictures, S side in pixels, R regions, D region size, K captions of each, T wo
 
 from torch import Tensor, nn
 
-from showtell.models.attend import AttendDecoder
+from showtell.models.decoder import Decoder, Told
 from showtell.models.encoder import Encoder
 
 
 class CaptionModel(nn.Module):
     """What a checkpoint holds: the decoder, and the encoder where it learns too."""
 
-    def __init__(self, decoder: AttendDecoder, encoder: Encoder | None = None) -> None:
+    def __init__(self, decoder: Decoder, encoder: Encoder | None = None) -> None:
         super().__init__()
         self.decoder = decoder
         self.encoder = encoder
@@ -24,7 +24,7 @@ class CaptionModel(nn.Module):
             return regions
         return inputs.float()
 
-    def forward(self, inputs: Tensor, tokens: Tensor, lengths: Tensor, mask: Tensor | None) -> Tensor:
-        """Teacher forcing: logits (N, V) of the N words told; see the decoder's `forward`."""
-        logits: Tensor = self.decoder(self.regions(inputs), tokens, lengths, mask)[0]
-        return logits
+    def forward(self, inputs: Tensor, tokens: Tensor, lengths: Tensor, mask: Tensor | None) -> Told:
+        """Teacher forcing; see `Decoder.forward`."""
+        told: Told = self.decoder(self.regions(inputs), tokens, lengths, mask)
+        return told

@@ -126,9 +126,11 @@ class Trainer:
         lengths = torch.from_numpy(batch.lengths).to(self.device)
         tokens = torch.from_numpy(batch.tokens).to(self.device)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
-            logits = self.model(inputs, tokens, lengths, mask)
+            told = self.model(inputs, tokens, lengths, mask)
         targets = valid_targets(torch.from_numpy(batch.targets).to(self.device), lengths)
-        loss, plain = word_loss(logits.float(), targets, options.label_smoothing)
+        loss, plain = word_loss(told.logits.float(), targets, options.label_smoothing)
+        if told.extra is not None:
+            loss = loss + told.extra
         plain_loss = float(plain)
         if not math.isfinite(plain_loss):
             raise ShowtellError(

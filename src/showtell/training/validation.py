@@ -15,8 +15,8 @@ from showtell.decoding.options import DecodeOptions
 from showtell.decoding.search import generate
 from showtell.metrics.bleu import bleu
 from showtell.metrics.cider import cider_d
-from showtell.models.attend import AttendDecoder
 from showtell.models.captioner import CaptionModel
+from showtell.models.decoder import Decoder
 from showtell.training.arrays import TorchArrays
 from showtell.training.dataset import Picture, make_batch
 from showtell.training.store import RowStore
@@ -34,7 +34,7 @@ class Validation:
 class TorchDecoder:
     """A decoder module as decoding's `StepDecoder`."""
 
-    def __init__(self, decoder: AttendDecoder, mask: Tensor | None, device: torch.device) -> None:
+    def __init__(self, decoder: Decoder, mask: Tensor | None, device: torch.device) -> None:
         self.decoder, self.mask, self.device = decoder, mask, device
 
     def start(self, regions: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
@@ -73,7 +73,7 @@ def validate(
         if any(picture.captions for picture in chosen):
             arrays = make_batch(chosen)
             lengths = torch.from_numpy(arrays.lengths).to(device)
-            logits, _ = model.decoder(regions, torch.from_numpy(arrays.tokens).to(device), lengths, mask)
+            logits = model.decoder(regions, torch.from_numpy(arrays.tokens).to(device), lengths, mask).logits
             targets = valid_targets(torch.from_numpy(arrays.targets).to(device), lengths)
             loss_sum += float(F.cross_entropy(logits.float(), targets, reduction="sum"))
             words += len(targets)
