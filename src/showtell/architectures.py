@@ -117,6 +117,19 @@ class SequenceAttendOptions(DecoderOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
+class TopicOptions(AttendOptions):
+    """Topic-guided attention (Zhu et al. 2018): topics of the training captions, predicted from the picture, guide."""
+
+    architecture: str = "topic"
+    topics: int = 20
+    topic_weight: float = 0.2  # of the loss of predicting the topics, beside that of the words
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require("decoder", self, topic_weight=0)
+
+
+@dataclass(frozen=True, kw_only=True)
 class TransformerOptions(DecoderOptions):
     """A pre-norm transformer decoder (Vaswani et al. 2017; Xiong et al. 2020) with cross-attention over regions."""
 
@@ -148,6 +161,7 @@ DECODERS: dict[str, type[DecoderOptions]] = {
         ShowAndTellOptions,
         UpDownOptions,
         SequenceAttendOptions,
+        TopicOptions,
         TransformerOptions,
     )
 }

@@ -113,9 +113,12 @@ class AttendDecoder(Decoder):
 
     def forward(self, regions: Tensor, tokens: Tensor, lengths: Tensor, mask: Tensor | None = None) -> Told:
         """See `Decoder.forward`."""
+        return self.tell(*self.start(regions, mask), tokens, lengths)
+
+    def tell(self, memory: dict[str, Tensor], state: dict[str, Tensor], tokens: Tensor, lengths: Tensor) -> Told:
+        """`forward` from what `start` gives."""
         captions, steps = tokens.shape[1:]
         embedding = self.dropout(self.embed(tokens))  # (B, K, T, E)
-        memory, state = self.start(regions, mask)
         context_size = memory["regions"].shape[2]
         gates = self.cell.inputs(embedding, context_size, bias=True)  # (B, K, T, G * H)
         state = {name: value.expand(-1, captions, -1) for name, value in state.items()}  # (B, K, H)

@@ -5,11 +5,13 @@ it, V vocabulary size, N words told in all.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+
+from showtell.errors import RecipeError
 
 
 class Told(NamedTuple):
@@ -26,6 +28,12 @@ class Decoder(nn.Module, ABC):
     Made with its options (see `showtell.architectures`), the encoder's number and size of regions, and the vocabulary's
     size. An architecture without attention gives all attention to its one region.
     """
+
+    def prepare(self, captions: Sequence[Sequence[Sequence[int]]], seed: int) -> None:
+        """Learn what must be known of the training captions (ids, by picture) before the first step; most need nothing.
+
+        What is learnt belongs into buffers, so that a checkpoint holds it. Raises `DataError` where they do not serve.
+        """
 
     @abstractmethod
     def start(self, regions: Tensor, mask: Tensor | None = None) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
@@ -52,3 +60,12 @@ class Decoder(nn.Module, ABC):
 def valid_words(lengths: Tensor, steps: int) -> Tensor:
     """Lengths (B, K) -> (B, K, T) bool, true where a word is told."""
     return torch.arange(steps, device=lengths.device) < lengths.unsqueeze(2)
+
+
+def one_region(architecture: str, region_count: int) -> None:
+    """Raise `RecipeError` where an architecture that takes one vector for a picture would get a grid."""
+    if region_count != 1:
+        raise RecipeError(
+            f"decoder {architecture} takes one vector for a picture, the encoder gives {region_count} regions; "
+            "set encoder.output=pooled"
+        )
