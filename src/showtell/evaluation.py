@@ -25,7 +25,7 @@ class Evaluation:
     captions: tuple[tuple[Example, Caption], ...]
     failures: tuple[Failure, ...]
     measured: Measured  # pictures in the order of `captions`
-    figures: dict[str, float]  # repeating captions, verbatim from training, words per caption, and what was asked for
+    figures: dict[str, float]  # repeating captions, verbatim from training, words per caption; or those of diversity
 
     @property
     def scores(self) -> dict[str, float]:
@@ -44,9 +44,10 @@ def evaluate(
     """Caption the pictures of `split` that have captions, and score them as the COCO caption evaluation does.
 
     `metrics` are names of `showtell.metrics.measure.metric_names`, by default BLEU-1..4, ROUGE-L and CIDEr; `documents`
-    CIDEr's document frequencies instead of the split's own. Added are the shares of captions that repeat themselves and
-    that stand word for word among the captions of the train split, and the mean length. `options` are those of
-    `DecodeOptions`. Raises `DataError` where the split holds no picture with captions, or none of them can be read.
+    CIDEr's document frequencies instead of the split's own. Added are the shares of captions that repeat themselves
+    and that stand word for word among the captions of the train split, and the mean length; or the figures of
+    "diversity" where `metrics` name that. `options` are those of `DecodeOptions`. Raises `DataError` where the split
+    holds no picture with captions, or none of them can be read.
     """
     chosen = [example for example in examples if example.split == split and example.captions]
     if not chosen:

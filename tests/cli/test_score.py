@@ -4,6 +4,7 @@ import contextlib
 import csv
 import io
 import json
+import os
 import sys
 from dataclasses import dataclass
 
@@ -11,6 +12,7 @@ import pytest
 from PIL import Image
 
 from showtell.cli import main
+from showtell.errors import JavaError, ShowtellError
 from showtell.metrics.documents import read_documents
 from showtell.metrics.score import mean_score
 
@@ -317,6 +319,47 @@ def test_a_metric_that_cannot_run_costs_no_other(score, monkeypatch, tmp_path):
     assert set(told["versus"]["paired"]) == {"ROUGE-L"}
 
 
+def test_a_java_program_that_fails_costs_no_other_score(score, monkeypatch):
+    from showtell.metrics.score import METRICS
+
+    def fail(captions):
+        raise JavaError("METEOR: Java ended early: out of memory")
+
+    monkeypatch.setitem(METRICS, "METEOR", fail)
+    result = score("good.json", "r.json", "--metrics", "meteor,cider")
+    assert (result.code, result.err) == (
+        1,
+        "showtell: METEOR is left out: METEOR: Java ended early: out of memory\n",
+    )
+    assert [line.split()[0] for line in result.out.splitlines()[3:]] == ["CIDEr"]
+    alone = score("good.json", "r.json", "--metrics", "meteor")
+    assert alone.code == 1
+    assert alone.out.splitlines() == ["r.json: 4 of 4 pictures scored, 8 reference captions", ""]
+    assert json.loads(score("good.json", "r.json", "--metrics", "meteor", "--json").out)["scores"] == {}
+
+
+def test_a_file_that_cannot_be_written_costs_no_score(score, monkeypatch):
+    def fail(*arguments):
+        raise ShowtellError("p.csv: cannot be written (No space left on device); check folder and disk")
+
+    monkeypatch.setattr("showtell.cli.scores.write_per_picture", fail)
+    result = score("good.json", "r.json", "--per-picture", "p.csv", "--metrics", "cider")
+    assert result.code == 1
+    assert [line.split()[0] for line in result.out.splitlines()[3:]] == ["CIDEr"]
+    assert result.err == "showtell: p.csv: cannot be written (No space left on device); check folder and disk\n"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere file names are text")
+def test_a_file_name_that_is_no_text_is_printed_escaped(score, tmp_path):
+    name = os.fsdecode(b"\xff\n.json")
+    (tmp_path / name).write_text(results(GOOD))
+    lines = score(name, "r.json", "--versus", name).out.splitlines()
+    assert lines[1:3] == ["A  \\xff\\n.json", "B  \\xff\\n.json"]
+    (tmp_path / name).write_text(results({1: "x"}))
+    lines = score(name, "r.json", "--partial").out.splitlines()
+    assert lines[0].endswith("; \\xff\\n.json: pictures without a candidate, left out: 3")
+
+
 def test_a_metric_without_a_number_is_null_and_never_certain(score, monkeypatch, tmp_path):
     from showtell.metrics.score import METRICS
 
@@ -336,6 +379,10 @@ def test_wrong_files_are_told_before_anything_is_scored(score, tmp_path):
     _one_line(score("good.json", "r.json", "--per-picture", "p.txt"), "expected a file name that ends in .csv", code=2)
     _one_line(score("good.json", "r.json", "--per-picture", "no/p.csv"), "the folder no does not exist", code=2)
     _one_line(score("good.json", "r.json", "--save-documents", "no/d.json"), "the folder no does not exist", code=2)
+    (tmp_path / "f.csv").mkdir()
+    for option in ("--per-picture", "--save-documents"):
+        _one_line(score("good.json", "r.json", option, "f.csv"), f"{option} f.csv: is a folder, expected", code=2)
+    _one_line(score("good.json", "r.json", "--spice-models", "f.csv"), "is for SPICE; add spice to", code=2)
     _one_line(score("good.json", "r.json", "--split", "test"), "no picture in split 'test', it tells no splits")
     (tmp_path / "c.json").write_text('[{"image_id": 1, "caption": "x')
     _one_line(score("c.json", "r.json"), "c.json:1: column 29 is not JSON")
@@ -352,3 +399,13 @@ def test_what_is_left_out_as_the_coco_evaluation_does_is_said(score, tmp_path):
         "showtell: r.json: 2 captions of pictures that are not in its list 'images' are left out, as the COCO "
         "evaluation does\n"
     )
+
+
+@pytest.mark.parametrize("option", ["--per-picture", "--save-documents"])
+def test_files_that_are_read_are_never_written_over(score, tmp_path, option):
+    before = '{"image_id": 1, "caption": "a dog"}\n'
+    (tmp_path / "read.jsonl").write_text(before)
+    result = score("read.jsonl", "r.json", "--partial", option, "read.jsonl")
+    assert result.code == 2
+    assert f"{option} read.jsonl is one of the files that are read; name another" in result.err
+    assert (tmp_path / "read.jsonl").read_text() == before

@@ -66,6 +66,7 @@ def test_a_damaged_file_is_told_in_one_line(tmp_path, content, message):
     with pytest.raises(DataError, match=message) as caught:
         read_documents(path)
     assert str(caught.value).startswith(f"{path}: ")
+    assert str(caught.value).endswith("; make it again with `showtell score --save-documents`")
     assert "\n" not in str(caught.value)
 
 

@@ -63,20 +63,22 @@ def test_a_hung_program_is_ended_and_told_in_one_line(java, tmp_path):
     with java(HANG, timeout=1.0) as process, pytest.raises(JavaError) as caught:
         process.ask(["four", "b" * 1_000_000])
     assert str(caught.value) == (
-        "METEOR: picture 0 (4 characters): Java gave no answer in 1 s and was ended; "
+        "METEOR: candidate 1 of 2 (4 characters with its references): Java gave no answer in 1 s and was ended; "
         "shorten the captions or allow more time"
     )
     assert not is_running(tmp_path / "bin")
 
 
 @posix
-def test_the_picture_that_has_no_answer_is_named(java):
+def test_the_candidate_that_has_no_answer_is_named(java):
     with (
         java("for _ in 'ab': print(sys.stdin.readline().strip(), flush=True)") as process,
         pytest.raises(JavaError) as caught,
     ):
         process.ask(["x", "y", "the one", "z"])
-    assert str(caught.value) == "METEOR: picture 2 (7 characters): Java ended early: it said nothing"
+    assert str(caught.value) == (
+        "METEOR: candidate 3 of 4 (7 characters with its references): Java ended early: it said nothing"
+    )
 
 
 @posix
@@ -88,7 +90,7 @@ def test_a_program_that_ends_early_is_quoted_without_its_stack(java, tmp_path):
         with pytest.raises(JavaError, match="not running"):
             process.ask(["a dog"])
     assert str(caught.value) == (
-        "METEOR: picture 0 (5 characters): Java ended early: "
+        "METEOR: candidate 1 of 100000 (5 characters with its references): Java ended early: "
         'Exception in thread "main" java.lang.OutOfMemoryError: Java heap space'
     )
     assert not is_running(tmp_path / "bin")

@@ -199,7 +199,7 @@ for line in sys.stdin.buffer:
 @posix
 def test_an_answer_of_meteor_that_is_no_numbers_is_told_and_ends_it(tmp_path, monkeypatch):
     install_fake_java(tmp_path, monkeypatch, "print('Error: specify hypothesis', flush=True); time.sleep(600)")
-    message = "METEOR: picture 0: Meteor answered 'Error: specify hypothesis', expected 23 numbers"
+    message = "METEOR: candidate 1: Meteor answered 'Error: specify hypothesis', expected 23 numbers"
     with pytest.raises(JavaError, match=f"^{message}$"):
         meteor(["a"], [["a"]])
     assert not is_running(tmp_path)
@@ -208,7 +208,7 @@ def test_an_answer_of_meteor_that_is_no_numbers_is_told_and_ends_it(tmp_path, mo
 @posix
 def test_a_hung_meteor_is_ended(tmp_path, monkeypatch):
     install_fake_java(tmp_path, monkeypatch, "time.sleep(600)")
-    with pytest.raises(JavaError, match=r"^METEOR: picture 0 .*no answer in 0.5 s"):
+    with pytest.raises(JavaError, match=r"^METEOR: candidate 1 of 1 .*no answer in 0.5 s"):
         meteor(["a"], [["a"]], timeout=0.5)
     assert not is_running(tmp_path)
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from showtell.errors import DataError
-from showtell.metrics.oracle import oracle
-from showtell.metrics.score import METRICS, score
+from showtell.metrics.oracle import best_of, oracle
+from showtell.metrics.score import METRICS, mean_score, score
 
 REFERENCES = [["a dog runs fast", "the dog"], ["two cats sleep", "a cat"], ["a red ball", "ball on grass"]]
 CANDIDATES = [["a dog", "the dog runs", "dog runs fast"], ["two cats"], ["red red ball", "a red ball on grass", ""]]
@@ -36,6 +36,14 @@ def test_one_candidate_for_each_picture_is_its_own_oracle():
     expected = score([texts[0] for texts in single], REFERENCES)
     for name, found in oracle(single, REFERENCES).items():
         assert found.value == pytest.approx(expected[name].value, abs=1e-12)
+
+
+def test_a_candidate_without_a_number_is_chosen_only_where_there_is_no_other():
+    nan = float("nan")
+    found = best_of(mean_score("SPICE", [nan, 0.25, nan, 0.5, 0.0]), [3, 2])
+    assert found.per_picture.tolist() == [0.25, 0.5]
+    assert found.value == 0.375
+    np.testing.assert_array_equal(best_of(mean_score("SPICE", [nan, nan, 0.5]), [2, 1]).per_picture, [nan, 0.5])
 
 
 @pytest.mark.parametrize(

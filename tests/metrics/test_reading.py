@@ -241,6 +241,15 @@ def test_what_is_no_readable_file_of_captions_is_told(write, tmp_path):
             '{"id": 1, "caption": "x"}\n{"id": 2,',
             r"cut\.jsonl:2: not JSON \(column 10: .*mend or delete the",
         ),
+        "long.json": (
+            f'[{{"image_id": {"9" * 5000}}}]',
+            r"long\.json: holds a number that cannot be read \(more than 4,300 digits\)",
+        ),
+        "long.jsonl": (
+            f'\n{{"image_id": {"9" * 5000}}}',
+            r"long\.jsonl:2: not JSON \(a number is too long\), expected",
+        ),
+        "deep.jsonl": ("[" * 100_000, r"deep\.jsonl:1: not JSON \(too deep\), expected"),
         "number.json": ("5", r"number\.json: found the number 5, expected COCO results or captions"),
         "texts.json": ('["a dog"]', r"texts\.json:\[0\]: found a text, expected an object with a picture's id and"),
         "boxes.json": (

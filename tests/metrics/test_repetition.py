@@ -25,3 +25,9 @@ def test_captions_that_repeat_themselves_are_found(caption):
 )
 def test_words_may_come_again_elsewhere(caption):
     assert not repeats(caption.split())
+
+
+def test_a_caption_of_a_hundred_thousand_words_is_looked_through_at_once():
+    words = [f"w{i}" for i in range(100_000)]
+    assert not repeats(words)
+    assert repeats([*words, "w5", "w6", "w7"])

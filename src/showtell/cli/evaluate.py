@@ -52,8 +52,8 @@ def command(
     """
     from showtell.cli import scores
 
-    names = scores.names_of(metrics, documents, per_picture)
-    scores.check_folder("--out", out)
+    names = scores.names_of(metrics, documents, spice_models, per_picture)
+    scores.check_place("--out", out)
     from showtell.captioner import Captioner
     from showtell.data.readers import read_dataset
     from showtell.evaluation import evaluate
@@ -66,22 +66,30 @@ def command(
     result = evaluate(captioner, examples, split, names, counted, spice_models, **options)
     for failure in result.failures:
         click.echo(f"showtell: {failure.source}: {failure.error}", err=True)
-    if out:
-        _write(out, result)
-    if per_picture:
-        pictures = [example.id for example, _ in result.captions]
-        captions = [[caption.text] for _, caption in result.captions]
-        scores.write_per_picture(per_picture, pictures, [("", captions, result.measured)])
+    try:
+        if out:
+            _write(out, result)
+        if per_picture:
+            pictures = [example.id for example, _ in result.captions]
+            captions = [[caption.text] for _, caption in result.captions]
+            scores.write_per_picture(per_picture, pictures, [("", captions, result.measured)])
+    finally:  # a full disk costs no score
+        _print(result, split, as_json=as_json, ci=ci)
+        missing = scores.tell_missing([result.measured])
+    return 1 if result.failures or missing else 0
+
+
+def _print(result: Evaluation, split: str, *, as_json: bool, ci: bool) -> None:
+    from showtell.cli import scores
+
     count = len(result.captions)
     if as_json:
         told = scores.as_json(result.measured, result.figures, ci=ci)
         click.echo(json.dumps({"split": split, "pictures": count, **told}, indent=1))
-    else:
-        click.echo(f"{count:,} pictures of {split}, {len(result.failures):,} could not be read\n")
-        for line in scores.table(result.measured, result.figures, ci=ci):
-            click.echo(line)
-    missing = scores.tell_missing([result.measured])
-    return 1 if result.failures or missing else 0
+        return
+    click.echo(f"{count:,} pictures of {split}, {len(result.failures):,} could not be read\n")
+    for line in scores.table(result.measured, result.figures, ci=ci):
+        click.echo(line)
 
 
 def _write(path: Path, result: Evaluation) -> None:

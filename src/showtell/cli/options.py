@@ -45,7 +45,7 @@ def metric_options(command: Command) -> Command:
                 help="Of bleu, rouge, cider, cider-plain, meteor, spice (both with Java) and diversity, parted by "
                 "commas.  [default: bleu,rouge,cider]",
             ),
-            click.option("--ci", is_flag=True, help="Add the interval that chance allows each score, 95 %."),
+            click.option("--ci", is_flag=True, help="Add each score's 95 % confidence interval (bootstrap)."),
             click.option(
                 "--per-picture",
                 type=click.Path(path_type=Path),

@@ -10,6 +10,7 @@ import click
 
 from showtell.cli.options import metric_options
 from showtell.errors import ShowtellError
+from showtell.names import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,7 +33,12 @@ _PATH = click.Path(path_type=Path)
 @click.option("--partial", is_flag=True, help="Score the pictures that have both; tell how many have not.")
 @click.option("--first", is_flag=True, help="Of several candidates for a picture score the first.")
 @click.option("--oracle", is_flag=True, help="Of several candidates for a picture score the best, by each metric.")
-@click.option("--training", type=_PATH, metavar="REFERENCES", help="Captions learnt from: how many are new?")
+@click.option(
+    "--training",
+    type=_PATH,
+    metavar="REFERENCES",
+    help="Captions the model learnt from: tell how many are new, with diversity.",
+)
 @click.option("--save-documents", type=_PATH, metavar="FILE", help="Write the references' document frequencies.")
 @click.option("--candidates-format", default="auto", help="Format of the candidates, if it is not recognised.")
 @click.option("--references-format", default="auto", help="Format of the references, if it is not recognised.")
@@ -71,8 +77,12 @@ def command(
     """
     from showtell.cli import scores
 
-    names = scores.names_of(metrics, documents, per_picture)
-    scores.check_folder("--save-documents", save_documents)
+    names = scores.names_of(metrics, documents, spice_models, per_picture)
+    scores.check_place("--save-documents", save_documents)
+    given = {path.resolve() for path in (candidates, *references, versus, training, documents) if path}
+    for name, path in (("--per-picture", per_picture), ("--save-documents", save_documents)):
+        if path and path.resolve() in given:
+            raise click.UsageError(f"{name} {path} is one of the files that are read; name another")
     if first and oracle:
         raise click.UsageError("--first and --oracle exclude each other; give one")
     if training and "diversity" not in names:
@@ -94,11 +104,14 @@ def command(
     measured = _measure(known, coverage, told, names, documents, training, spice_models, save_documents)
     for note in known.notes:
         click.echo(f"showtell: {note}", err=True)
-    if per_picture:
-        rows = [(file.name, captions, found) for file, captions, found in zip(files, told, measured, strict=True)]
-        scores.write_per_picture(per_picture, coverage.pictures, rows)
-    _print(known, coverage, files, measured, as_json=as_json, ci=ci)
-    return 1 if scores.tell_missing(measured) else 0
+    try:
+        if per_picture:
+            rows = [(file.name, captions, found) for file, captions, found in zip(files, told, measured, strict=True)]
+            scores.write_per_picture(per_picture, coverage.pictures, rows)
+    finally:  # a full disk costs no score
+        _print(known, coverage, files, measured, as_json=as_json, ci=ci)
+        missing = scores.tell_missing(measured)
+    return 1 if missing else 0
 
 
 def _measure(
@@ -154,11 +167,11 @@ def _print(
             told["versus"] = {"candidates": files[1].name, **other, "paired": scores.differences_as_json(compared)}
         click.echo(json.dumps(told, indent=1))
         return
-    click.echo(f"{known.name}: {coverage}")
+    click.echo(printable(f"{known.name}: {coverage}"))
     if len(files) == 1:
         lines = scores.table(ours, ours.figures, ci=ci)
     else:
-        click.echo(f"A  {files[0].name}\nB  {files[1].name}")
+        click.echo(f"A  {printable(files[0].name)}\nB  {printable(files[1].name)}")
         lines = scores.versus_table(ours, measured[1], compared, ci=ci)
     for line in ("", *lines):
         click.echo(line)

@@ -22,7 +22,9 @@ _CHANCE = 0.05  # a p above is told as chance
 _DECIMALS = 6  # of a picture's points
 
 
-def names_of(metrics: str | None, documents: Path | None, per_picture: Path | None) -> tuple[str, ...]:
+def names_of(
+    metrics: str | None, documents: Path | None, spice_models: Path | None, per_picture: Path | None
+) -> tuple[str, ...]:
     """The metrics that are asked for. Raises `UsageError` on wrong options, before anything is read."""
     from showtell.metrics.measure import metric_names
 
@@ -32,14 +34,18 @@ def names_of(metrics: str | None, documents: Path | None, per_picture: Path | No
         raise click.UsageError(f"--metrics {metrics}: {error}") from error
     if documents and not any(name.startswith("CIDEr") for name in names):
         raise click.UsageError("--documents is for CIDEr; add cider to --metrics")
+    if spice_models and "SPICE" not in names:
+        raise click.UsageError("--spice-models is for SPICE; add spice to --metrics")
     if per_picture and per_picture.suffix.lower() not in (".csv", ".jsonl"):
         raise click.UsageError(f"--per-picture {per_picture}: expected a file name that ends in .csv or .jsonl")
-    check_folder("--per-picture", per_picture)
+    check_place("--per-picture", per_picture)
     return names
 
 
-def check_folder(option: str, file: Path | None) -> None:
-    """Raise `UsageError` where the folder that a file shall be written to is not there."""
+def check_place(option: str, file: Path | None) -> None:
+    """Raise `UsageError` where a file cannot be written: its folder is not there, or it is one itself."""
+    if file and file.is_dir():
+        raise click.UsageError(f"{option} {file}: is a folder, expected a file to write; name a file in it")
     if file and not file.parent.is_dir():
         raise click.UsageError(f"{option} {file}: the folder {file.parent} does not exist; make it first")
 
@@ -89,7 +95,7 @@ def table(measured: Measured, figures: dict[str, float], *, ci: bool) -> Iterato
     rows = [["", "score", *([f"{LEVEL:.0%} interval"] if ci else [])]]
     for name, score in measured.scores.items():
         rows.append([name, f"{POINTS * score.value:.2f}", *([_ends(*confidence(score))] if ci else [])])
-    rows += [[name, _figure(name, value)] for name, value in figures.items()]
+    rows += [[name, _figure(value)] for name, value in figures.items()]
     return _aligned(rows)
 
 
@@ -108,7 +114,7 @@ def versus_table(ours: Measured, theirs: Measured, compared: dict[str, Paired], 
         rows.append([name, *cells, difference, _ends(found.low, found.high), f"{found.p:.4f}", _verdict(found)])
     for name, value in ours.figures.items():
         gap = [""] if ci else []
-        rows.append([name, _figure(name, value), *gap, _figure(name, theirs.figures[name])])
+        rows.append([name, _figure(value), *gap, _figure(theirs.figures[name])])
     return _aligned(rows)
 
 
@@ -124,11 +130,14 @@ def _ends(low: float, high: float) -> str:
     return f"{POINTS * low:.2f} .. {POINTS * high:.2f}"
 
 
-def _figure(name: str, value: float) -> str:
+def _figure(value: float) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:.2f}"
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Lines of a table whose first row is its header; none where there is nothing below it."""
+    if len(rows) < 2:
+        return
     widths = [max(len(row[i]) for row in rows if i < len(row)) for i in range(max(map(len, rows)))]
     for row in rows:
         cells = [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=False)]

@@ -117,8 +117,8 @@ def _jsonl_records(path: Path, collector: Collector) -> list[tuple[int, dict[str
             continue
         try:
             record = json.loads(line)
-        except (json.JSONDecodeError, RecursionError) as error:
-            at = f"column {error.colno}: {error.msg}" if isinstance(error, json.JSONDecodeError) else "too deep"
+        except (ValueError, RecursionError) as error:
+            at = f"column {error.colno}: {error.msg}" if isinstance(error, json.JSONDecodeError) else str(error)
             collector.problem("bad row", collector.where(path, number), f"not JSON ({at})")
             continue
         if isinstance(record, dict):

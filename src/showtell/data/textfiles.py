@@ -47,6 +47,10 @@ def parse_json(path: Path, text: str, *, pairs: Callable[[list[tuple[str, Any]]]
         ) from error
     except RecursionError as error:
         raise DataError(f"{path}: JSON nested too deeply, expected lists of records") from error
+    except ValueError as error:  # Python's own limit
+        raise DataError(
+            f"{path}: holds a number that cannot be read (more than 4,300 digits); is it a text?"
+        ) from error
 
 
 def ends_of(path: Path) -> str:

@@ -19,7 +19,7 @@ from showtell.metrics.ngrams import LONGEST
 from showtell.metrics.references import References
 
 FORMAT = 1
-_MAKE = "make it again with `write_documents`"
+_MAKE = "make it again with `showtell score --save-documents`"
 
 
 @dataclass(frozen=True)

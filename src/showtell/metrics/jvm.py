@@ -101,7 +101,7 @@ class JavaProcess:
         writer = Thread(target=_write, args=(self._input, lines), daemon=True)
         writer.start()
         try:
-            answers = [self._answer(number, line) for number, line in enumerate(lines)]
+            answers = [self._answer(f"{n} of {len(lines)}", line) for n, line in enumerate(lines, start=1)]
         except BaseException:  # an interrupt too: the next answer would be one to these lines
             self.close()
             raise
@@ -133,8 +133,8 @@ class JavaProcess:
         self._reader.join()
         self._said.close()
 
-    def _answer(self, number: int, line: str) -> str:
-        where = f"{self._name}: picture {number} ({len(line)} characters)"
+    def _answer(self, place: str, line: str) -> str:
+        where = f"{self._name}: candidate {place} ({len(line)} characters with its references)"
         try:
             answer = self._answers.get(timeout=self._timeout)
         except Empty:

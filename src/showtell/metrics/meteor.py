@@ -49,7 +49,7 @@ class MeteorProcess(JavaProcess):
         check_references(references)
         check_count(len(candidates), len(references))
         lines = [_line(candidate, texts) for candidate, texts in zip(candidates, references, strict=True)]
-        return _weigh(np.array([_numbers(place, answer) for place, answer in enumerate(self.ask(lines))]))
+        return _weigh(np.array([_numbers(place, answer) for place, answer in enumerate(self.ask(lines), start=1)]))
 
 
 def meteor(candidates: Sequence[str], references: Sequence[Sequence[str]], *, timeout: float = TIMEOUT) -> Score:
@@ -93,7 +93,7 @@ def _numbers(place: int, answer: str) -> list[float]:
     except ValueError:
         numbers = []
     if len(numbers) != _NUMBERS:
-        raise JavaError(f"METEOR: picture {place}: Meteor answered {answer[:80]!r}, expected {_NUMBERS} numbers")
+        raise JavaError(f"METEOR: candidate {place}: Meteor answered {answer[:80]!r}, expected {_NUMBERS} numbers")
     return numbers
 
 

@@ -42,9 +42,11 @@ def oracle(
 
 
 def best_of(score: Score, sizes: Sequence[int]) -> Score:
-    """The score of the best candidates, where `sizes` consecutive ones belong to a picture; of equals the first."""
+    """The score of the best candidates, where `sizes` consecutive ones belong to a picture; of equals the first.
+
+    A candidate without a number, as SPICE has them, is chosen only where the picture has no other.
+    """
     ends = np.cumsum(sizes)
-    chosen = [
-        end - size + int(np.argmax(score.per_picture[end - size : end])) for end, size in zip(ends, sizes, strict=True)
-    ]
+    scores = np.where(np.isnan(score.per_picture), -np.inf, score.per_picture)
+    chosen = [end - size + int(np.argmax(scores[end - size : end])) for end, size in zip(ends, sizes, strict=True)]
     return score.choose(chosen)

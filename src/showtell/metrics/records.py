@@ -85,7 +85,10 @@ def _is_json(text: str) -> bool:
 
 
 def _read_json(path: Path, text: str, notes: list[str]) -> Iterator[Record]:
-    content = parse_json(path, text, pairs=partial(_object, str(path)))
+    try:
+        content = parse_json(path, text, pairs=partial(_object, str(path)))
+    except ValueError as error:  # Python refuses numbers of thousands of digits
+        raise DataError(f"{path}: not JSON (a number is too long), expected {FORMS['json']}") from error
     if isinstance(content, list):
         yield from (_row(record, f"{path}:[{i}]") for i, record in enumerate(content))
     elif not isinstance(content, dict):
@@ -159,8 +162,9 @@ def _read_jsonl(path: Path, text: str, notes: list[str]) -> Iterator[Record]:
         where = f"{path}:{number}"
         try:
             record = json.loads(line, object_pairs_hook=partial(_object, where))
-        except (json.JSONDecodeError, RecursionError) as error:
-            at = f"column {error.colno}: {error.msg}" if isinstance(error, json.JSONDecodeError) else "too deep"
+        except (ValueError, RecursionError) as error:  # Python also refuses numbers of thousands of digits
+            plain = "too deep" if isinstance(error, RecursionError) else "a number is too long"
+            at = f"column {error.colno}: {error.msg}" if isinstance(error, json.JSONDecodeError) else plain
             raise DataError(f"{where}: not JSON ({at}), expected one object a line; mend or delete the line") from error
         yield _row(record, where)
 

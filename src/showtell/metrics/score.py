@@ -140,7 +140,8 @@ def score(
     of a `Score` then have a row for each candidate, and its value is that of a set in which each is a picture.
     `documents` are document frequencies for CIDEr instead of the references' own; `spice_models` is SPICE's folder.
     Raises `DataError` where a metric is unknown, there is nothing to score, a picture has no reference, or the numbers
-    do not fit; `MissingExtraError` where METEOR or SPICE is asked for and cannot run.
+    do not fit; of METEOR and SPICE `MissingExtraError` where Java or the program is not installed, `DataError` where
+    SPICE's models are not there, and `JavaError` where the program fails or takes too long.
     """
     for name in metrics:
         if name not in METRICS:

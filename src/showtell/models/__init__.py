@@ -3,9 +3,10 @@
 from showtell.models.attend import AttendDecoder
 from showtell.models.decoder import Decoder
 from showtell.models.encoder import Encoder
+from showtell.models.topic import TopicDecoder
 from showtell.recipe import Recipe
 
-ARCHITECTURES: dict[str, type[Decoder]] = {"attend": AttendDecoder}
+ARCHITECTURES: dict[str, type[Decoder]] = {"attend": AttendDecoder, "topic": TopicDecoder}
 
 
 def build_decoder(recipe: Recipe, encoder: Encoder, vocabulary_size: int) -> Decoder:
