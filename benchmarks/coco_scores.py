@@ -23,7 +23,7 @@ from showtell.captioner import Captioner, Failure
 from showtell.data.example import Example
 from showtell.data.readers import read_dataset
 from showtell.metrics.repetition import repeats
-from showtell.vocabulary import split_words
+from showtell.tokenizers import split_words
 
 REPEATING, LENGTH = "repeating captions", "words per caption"
 UNITS = {REPEATING: "%", LENGTH: "words"}  # all others are points of 100

@@ -2,7 +2,7 @@ import json
 from collections import Counter
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from showtell.errors import VocabularyError
@@ -13,81 +13,7 @@ from showtell.vocabulary import (
     START,
     UNKNOWN,
     Vocabulary,
-    join_words,
-    sentence,
-    split_words,
 )
-
-
-@pytest.mark.parametrize(
-    ("caption", "words"),
-    [
-        ("A dog runs.", "a dog runs"),
-        ("A man's T-shirt", "a man 's t-shirt"),
-        ("the dogs' bowl", "the dogs bowl"),
-        ("They don't, can't and won't!", "they do n't ca n't and wo n't"),
-        ("I'm sure we're here; they've said she'll and he'd", "i 'm sure we 're here they 've said she 'll and he 'd"),
-        ("You shouldn't've", "you should n't 've"),
-        ("the men\u2019s hats", "the men 's hats"),
-        ("\u201cHello\u201d, \u2018he\u2019 said", "hello he said"),
-        ("'s", "s"),
-        ("n't", "n't"),
-        ("o'clock o'neill's", "o'clock o'neill 's"),
-        ("black-and-white - not - grey--blue", "black-and-white not grey blue"),
-        ("3 men, 1,000 birds, 2.5 m, 1970's", "3 men 1,000 birds 2.5 m 1970's"),
-        ("No. 7, no.8", "no 7 no 8"),
-        ("a dog/cat (small) #1 50% _under_score_", "a dog cat small 1 50 under score"),
-        ("Café Zürich ÉCOLE", "café zürich école"),
-        ("cafe\u0301 A\u030angstro\u0308m", "café ångström"),
-        ("Собака бежит", "собака бежит"),
-        ("犬が走る", "犬が走る"),
-        ("\ttwo\n lines \r\n", "two lines"),
-        ("...", ""),
-        ("", ""),
-        ("🐕 dog 🐕", "dog"),
-    ],
-)
-def test_captions_become_these_words(caption, words):
-    assert split_words(caption) == words.split()
-
-
-@pytest.mark.parametrize(
-    ("words", "caption"),
-    [
-        ("a man 's t-shirt", "a man's t-shirt"),
-        ("they do n't run", "they don't run"),
-        ("you should n't 've", "you shouldn't've"),
-        ("'s hat", "'s hat"),
-        ("3 n't", "3 n't"),
-        ("a", "a"),
-        ("", ""),
-    ],
-)
-def test_words_become_what_people_write(words, caption):
-    assert join_words(words.split()) == caption
-
-
-# Letters of several scripts and all that words are joined and parted by.
-TEXTS = st.one_of(st.text(), st.text("absdtnv'’-.,_ 159é\u0301²İßΣ犬", max_size=15))
-
-
-@settings(deadline=None, derandomize=True)
-@given(TEXTS)
-@example("3 n't")
-@example("an'tn't")
-@example("it's's-a's")
-@example("Σ'S")
-def test_a_joined_caption_splits_into_the_same_words_again(text):
-    words = split_words(text)
-    assert split_words(join_words(words)) == words
-    assert all(word and word == word.lower() and not set(word) & set(" \t\n") for word in words)
-
-
-def test_a_sentence_has_a_capital_and_a_full_stop():
-    assert sentence("a man's hat") == "A man's hat."
-    assert sentence("éclair") == "Éclair."
-    assert sentence("3 dogs") == "3 dogs."
-    assert sentence("") == ""
 
 
 def test_words_come_by_frequency_then_alphabet_behind_the_specials():
@@ -105,6 +31,20 @@ def test_rare_words_and_those_beyond_the_size_are_unknown():
     vocabulary = Vocabulary.build(captions, min_count=2)
     assert vocabulary.encode("A b, c?") == [5, 4, UNKNOWN]
     assert vocabulary.encode("...") == []
+
+
+def test_unknown_words_can_be_dropped():
+    vocabulary = Vocabulary.build(["b a c", "b a"], min_count=2, unknown="drop")
+    assert vocabulary.encode("A b, c?") == [4, 5]
+    assert vocabulary.encode("c") == []
+
+
+def test_a_mark_written_in_a_caption_is_no_mark():
+    captions = ["<start> a dog <end> <unk> <pad>"] * 2
+    vocabulary = Vocabulary.build(captions, tokenizer="keras")
+    assert vocabulary.words == (*SPECIALS, "a", "dog")
+    assert vocabulary.encode(captions[0]) == [UNKNOWN, 4, 5, UNKNOWN, UNKNOWN, UNKNOWN]
+    assert Vocabulary.build(captions, tokenizer="keras", unknown="drop").encode(captions[0]) == [4, 5]
 
 
 def test_no_word_often_enough_is_an_error():
@@ -145,8 +85,9 @@ def test_known_words_survive_ids():
     assert VOCABULARY.decode(VOCABULARY.encode("A cat runs!")) == ["a", "cat", "runs"]
 
 
-def test_a_vocabulary_survives_its_file(tmp_path):
-    vocabulary = Vocabulary.build(["a man's café", 'quoted "犬"'])
+@pytest.mark.parametrize("rules", [{}, {"unknown": "drop"}, {"tokenizer": "keras", "unknown": "drop"}])
+def test_a_vocabulary_survives_its_file(tmp_path, rules):
+    vocabulary = Vocabulary.build(["a man's café", 'quoted "犬"'], **rules)
     path = tmp_path / "vocabulary.json"
     path.write_text(vocabulary.to_json(), encoding="utf-8")
     assert Vocabulary.read(path) == vocabulary
@@ -170,8 +111,15 @@ WORDS = [*SPECIALS, "a"]
         ({"tokenizer": "words", "words": [*WORDS, "a"]}, "vocabulary.json:.*holds 'a' twice"),
         ({"tokenizer": "words", "words": [*WORDS, 5]}, "vocabulary.json:.*holds a word that is no text"),
         ({"tokenizer": "words", "words": [*WORDS, ["b"]]}, "vocabulary.json:.*holds a word that is no text"),
-        ({"tokenizer": "bytes", "words": WORDS}, r"vocabulary.json:.*names tokenizer 'bytes', known are \['words'\]"),
+        (
+            {"tokenizer": "bytes", "words": WORDS},
+            r"vocabulary.json:.*names tokenizer 'bytes', known are \['keras', 'letters', 'treebank', 'words'\]",
+        ),
         ({"tokenizer": [], "words": WORDS}, "vocabulary.json: not a readable vocabulary"),
+        (
+            {"tokenizer": "words", "unknown": "keep", "words": WORDS},
+            r"has unknown 'keep', known are \['token', 'drop'\]",
+        ),
     ],
 )
 def test_a_damaged_file_is_told_with_its_name(tmp_path, content, message):

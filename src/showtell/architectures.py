@@ -59,6 +59,10 @@ class InitInjectOptions(DecoderOptions):
     map_layers: int = 1  # dense layers from the picture to the state, each followed by tanh
     dropout: float = 0.0  # on embeddings and before the words
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require("decoder", self, map_layers=1)
+
 
 @dataclass(frozen=True, kw_only=True)
 class MergeOptions(DecoderOptions):
@@ -72,6 +76,10 @@ class MergeOptions(DecoderOptions):
     merged: int = 128  # the first LSTM over picture and words
     hidden: int = 512  # the second, whose state tells the next word
     dropout: float = 0.5  # behind the picture's map and the words' LSTM
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require("decoder", self, picture=1, language=1, word=1, merged=1)
 
 
 @dataclass(frozen=True, kw_only=True)

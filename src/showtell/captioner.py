@@ -24,7 +24,8 @@ from showtell.errors import BundleError, ImageError, MissingExtraError, RecipeEr
 from showtell.images import ImageOptions, Source, read_pixels
 from showtell.sources import source_name
 from showtell.threads import default_threads
-from showtell.vocabulary import Vocabulary, join_words
+from showtell.tokenizers import TOKENIZERS, join_words
+from showtell.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from showtell.decoding.search import Hypothesis
@@ -62,6 +63,10 @@ class Backend(Protocol):
     images: ImageOptions  # how it wants its pictures
     decoding: DecodeOptions  # its defaults
 
+    def words(self, caption: str) -> list[str]:
+        """A caption of anyone in the words that this family's captions are made of."""
+        ...
+
     def encode(self, pixels: NDArray[np.uint8]) -> Any:
         """Pixels (B, S, S, 3), 0..255 -> whatever `decode` takes for B pictures."""
         ...
@@ -86,6 +91,10 @@ class BundleBackend:
         self.images, self.decoding = bundle.manifest.images, bundle.manifest.decoding
         self._grid = bundle.manifest.regions.grid
         self._model = OnnxModel(bundle, threads=threads)
+
+    def words(self, caption: str) -> list[str]:
+        """A caption in the words of the vocabulary's tokenizer."""
+        return TOKENIZERS[self.vocabulary.tokenizer](caption)
 
     def encode(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Pixels (B, S, S, 3), 0..255 -> regions (B, R, D)."""

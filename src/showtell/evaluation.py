@@ -1,7 +1,7 @@
 """A captioner on a split: its captions and their scores. What `showtell evaluate` and the SDK call."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,6 @@ from showtell.metrics.documents import Documents
 from showtell.metrics.measure import DIVERSITY, Measured, measure, tokenize_references
 from showtell.metrics.repetition import repeats
 from showtell.metrics.score import DEFAULT
-from showtell.vocabulary import split_words
 
 
 @dataclass(frozen=True)
@@ -75,14 +74,17 @@ def evaluate(
         training=training or None,
         spice_models=spice_models,
     )
-    figures = measured.figures if DIVERSITY in metrics else _figures([c for _, c in captions], training)
+    told = [caption for _, caption in captions]
+    figures = measured.figures if DIVERSITY in metrics else _figures(told, training, captioner.backend.words)
     return Evaluation(tuple(captions), tuple(failures), measured, figures)
 
 
-def _figures(captions: Sequence[Caption], training: Sequence[str]) -> dict[str, float]:
-    """In the model's own words, which `split_words` makes of the captions of people too."""
+def _figures(
+    captions: Sequence[Caption], training: Sequence[str], words: Callable[[str], list[str]]
+) -> dict[str, float]:
+    """In the model's own words, which `words` makes of the captions of people too."""
     figures = {"repeating captions, %": 100 * sum(repeats(c.tokens) for c in captions) / len(captions)}
-    known = {" ".join(split_words(text)) for text in training}
+    known = {" ".join(words(text)) for text in training}
     if known:
         verbatim = sum(" ".join(caption.tokens) in known for caption in captions)
         figures["verbatim from training, %"] = 100 * verbatim / len(captions)

@@ -13,7 +13,8 @@ from typing import Any, get_args, get_origin, get_type_hints
 from showtell.architectures import DECODER_CHOICES, DECODERS, DecoderOptions, require
 from showtell.decoding.options import DecodeOptions
 from showtell.errors import RecipeError
-from showtell.vocabulary import TOKENIZERS
+from showtell.tokenizers import TOKENIZERS
+from showtell.vocabulary import UNKNOWN_RULES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,9 +39,10 @@ class EncoderOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class VocabularyOptions:
-    tokenizer: str = "words"
-    min_count: int = 5  # rarer words become <unk>
-    max_size: int = 0  # most frequent words kept; 0 keeps all
+    tokenizer: str = "words"  # words, keras, letters or treebank: see `showtell.tokenizers`
+    min_count: int = 5  # rarer words are unknown
+    max_size: int = 0  # most frequent words kept, the four specials not counted; 0 keeps all
+    unknown: str = "token"  # token: unknown words are told as <unk>; drop: they are left out of their captions
 
     def __post_init__(self) -> None:
         require("vocabulary", self, min_count=1, max_size=0)
@@ -51,10 +53,14 @@ class TrainingOptions:
     """One training run. A step is one batch of pictures with their captions."""
 
     epochs: int = 20
-    batch: int = 32  # pictures
+    batch: int = 32  # pictures; captions where sampling is length
+    captions: str = "all"  # all, or first: only the first caption of each picture
+    limit_captions: int = 0  # a random part of the training captions, drawn by the seed; 0 takes all
+    sampling: str = "pictures"  # pictures, order, replacement or length: see `showtell.training.sampling`
     captions_per_picture: int = 5  # drawn anew each epoch where a picture has more; 0 takes all
     flip: bool = False  # show half of the pictures mirrored, save those whose captions tell left from right
     max_words: int = 20  # longer captions are cut, and counted
+    count_padding: bool = False  # padding is to be told too, up to the longest caption of the batch
     optimizer: str = "adamw"  # adam, adamw or rmsprop
     learning_rate: float = 4e-4  # the highest of the schedule
     weight_decay: float = 0.0
@@ -74,7 +80,7 @@ class TrainingOptions:
     def __post_init__(self) -> None:
         require("training", self, epochs=1, batch=1, max_words=1, validate_every=1)
         require("training", self, captions_per_picture=0, weight_decay=0, warmup_epochs=0, clip_norm=0, patience=0)
-        require("training", self, validation_pictures=0, checkpoint_seconds=0, workers=0, seed=0)
+        require("training", self, limit_captions=0, validation_pictures=0, checkpoint_seconds=0, workers=0, seed=0)
         if not self.learning_rate > 0:
             raise RecipeError(f"training.learning_rate is {self.learning_rate}, expected more than 0")
         if not 0 <= self.average < 1:
@@ -107,6 +113,9 @@ CHOICES = {
     "encoder.fit": ("", "squash", "crop", "pad"),
     **{f"decoder.{key}": values for key, values in DECODER_CHOICES.items()},
     "vocabulary.tokenizer": tuple(TOKENIZERS),
+    "vocabulary.unknown": UNKNOWN_RULES,
+    "training.captions": ("all", "first"),
+    "training.sampling": ("pictures", "order", "replacement", "length"),
     "training.optimizer": ("adam", "adamw", "rmsprop"),
     "training.schedule": ("cosine", "constant"),
     "training.amp": ("auto", "off", "bf16"),

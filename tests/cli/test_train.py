@@ -156,6 +156,29 @@ def test_features_fill_the_store_that_training_then_finds_full(shapes, tmp_path,
     assert trained.code == 0, trained.err
 
 
+def test_a_part_of_the_captions_is_trained_on_and_its_features_alone_are_made(shapes, tmp_path, monkeypatch):
+    monkeypatch.setenv("SHOWTELL_CACHE", str(tmp_path / "cache"))
+    part = ("--limit-captions", 20, "--seed", 3)
+    filled = showtell("features", "--recipe", TINY, "--data", shapes, *part, *flags(FEATURES))
+    assert filled.code == 0, filled.err
+    assert filled.out.startswith("32 pictures in ")  # 20 of the train split, and all of val and test
+    from showtell.training import features
+
+    monkeypatch.setattr(features, "to_pixels", lambda *_: pytest.fail("another part"))
+    train = ("train", "--data", shapes, "--out", tmp_path / "run")
+    result = showtell(*train, "--recipe", TINY, *part, *SHORT)
+    assert result.code == 0, result.err
+    assert "20 of 48 training captions, of 20 of 48 pictures\n" in result.err
+    assert result.out.startswith("tiny: 20 training pictures, 6 for validation, ")
+    recipe = json.loads((tmp_path / "run" / "recipe.json").read_text())
+    assert (recipe["training"]["limit_captions"], recipe["training"]["seed"]) == (20, 3)
+    again = showtell(*train, "--resume", *part, "--set", "training.epochs=2")
+    assert again.code == 0, again.err
+    assert "epoch 2/2" in again.out
+    _one_line(showtell(*train, "--resume", "--limit-captions", 21), "was trained with another training.limit_captions")
+    _one_line(showtell(*train, "--recipe", TINY, "--limit-captions", 0), "0 is not in the range x>=1", code=2)
+
+
 def test_features_name_a_folder_and_each_picture_that_cannot_be_read(shapes, tmp_path):
     shutil.copytree(shapes, tmp_path / "shapes")
     (tmp_path / "shapes" / "images" / "train-00001.png").unlink()
@@ -304,7 +327,11 @@ def test_a_recipe_is_shown_as_toml_that_is_the_same_recipe(name, tmp_path):
 
 def test_an_unknown_recipe_and_a_setting_of_none_are_told():
     _one_line(showtell("recipes", "pockt"), "no recipe 'pockt' (did you mean 'pocket'?)")
-    _one_line(showtell("recipes", "--set", "training.batch=3"), "--set changes one recipe: name it", code=2)
+    _one_line(
+        showtell("recipes", "--set", "training.batch=3"),
+        "--set, --shapes and --values are of one recipe: name it",
+        code=2,
+    )
 
 
 # As a process

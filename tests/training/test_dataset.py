@@ -1,12 +1,11 @@
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from showtell.data.example import Example
 from showtell.errors import DataError
-from showtell.recipe import TrainingOptions
-from showtell.training.dataset import by_split, epoch_batches, fingerprint, make_batch, pictures
+from showtell.recipe import VocabularyOptions
+from showtell.training.dataset import by_split, fingerprint, make_batch, pictures, vocabulary_of
 from showtell.vocabulary import END, PAD, START, Vocabulary
 
 VOCABULARY = Vocabulary.build(["a red dog runs", "a cat"])
@@ -39,24 +38,15 @@ def test_a_batch_is_padded_sorted_longest_first_and_shifted_by_one():
     assert batch.tokens[1, 1].tolist() == [PAD] * 4
 
 
-def test_an_epoch_goes_on_from_any_step_as_if_it_had_not_stopped():
-    kept, _ = pictures(
-        [_example(str(i), *["a cat", "a dog", "a red dog", "a red cat runs"][: 1 + i % 4]) for i in range(23)],
-        {str(i): i for i in range(23)},
-        VOCABULARY,
-        9,
-    )
-    options = TrainingOptions(batch=4, captions_per_picture=2, seed=3)
-    whole = list(epoch_batches(kept, options, epoch=1))
-    assert sorted(row for batch in whole for row in batch.rows) == list(range(23))
-    for start in range(len(whole) + 1):
-        rest = list(epoch_batches(kept, options, 1, start))
-        assert len(rest) == len(whole) - start
-        for a, b in zip(whole[start:], rest, strict=True):
-            assert a.rows == b.rows
-            assert np.array_equal(a.tokens, b.tokens)
-    other = next(epoch_batches(kept, options, epoch=2))
-    assert other.rows != whole[0].rows
+def test_words_outside_the_vocabulary_are_dropped_where_the_recipe_says_so():
+    options = VocabularyOptions(min_count=2, unknown="drop")
+    vocabulary = vocabulary_of([_example("1", "a red dog", "a dog"), _example("2", "a cat", "cat")], options)
+    examples = [_example("1", "a red dog runs", "red", "dog"), _example("2", "blue")]
+    kept, counts = pictures(examples, {"1": 0, "2": 1}, vocabulary, max_words=9)
+    assert [vocabulary.decode(caption) for caption in kept[0].captions] == [["a", "dog"], ["dog"]]
+    assert kept[1].captions == ()
+    assert counts.empty == 2
+    assert str(counts) == "2 captions left out: no word to learn in them"
 
 
 def test_an_empty_split_is_an_error_that_names_the_splits_there_are():

@@ -6,15 +6,18 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs the training extra")
 
 from showtell.architectures import AttendOptions  # noqa: E402
-from showtell.errors import CheckpointError, EncoderError, ShowtellError  # noqa: E402
+from showtell.errors import CheckpointError, DataError, EncoderError, ShowtellError, VocabularyError  # noqa: E402
 from showtell.files import lock  # noqa: E402
 from showtell.models.attend import AttendDecoder  # noqa: E402
 from showtell.models.captioner import CaptionModel  # noqa: E402
 from showtell.recipe import read_recipe  # noqa: E402
+from showtell.tokenizers import split_words  # noqa: E402
 from showtell.training.checkpoint import latest_checkpoint  # noqa: E402
-from showtell.training.dataset import epoch_batches, make_batch  # noqa: E402
+from showtell.training.dataset import make_batch  # noqa: E402
 from showtell.training.loop import choose_device, make_optimizer, set_rates, word_loss  # noqa: E402
+from showtell.training.sampling import epoch_batches  # noqa: E402
 from showtell.training.validation import validate  # noqa: E402
+from showtell.vocabulary import PAD, SPECIALS  # noqa: E402
 from tiny_training import PIXELS, TINY, tiny_trainer  # noqa: E402
 
 
@@ -184,6 +187,27 @@ def test_a_loss_that_is_not_finite_ends_the_training_and_leaves_the_weights(few_
     assert latest_checkpoint(tmp_path / "run") is None
 
 
+@pytest.mark.parametrize("counted", [False, True])
+def test_padding_counts_in_the_loss_only_where_the_recipe_says_so(few_shapes, tmp_path, counted):
+    trainer, _ = tiny_trainer(few_shapes, tmp_path / "run", f"training.count_padding={str(counted).lower()}")
+    batch = _first_batch(trainer)
+    real = int((batch.targets != PAD).sum())
+    assert real < batch.targets.size  # there is padding to count
+    losses, told = 0.0, 0
+    values, _ = trainer.store.read(batch.rows)
+    with torch.no_grad():
+        memory, state = trainer.model.decoder.start(torch.from_numpy(values).float())
+        for t in range(batch.tokens.shape[2]):  # single steps, on past the end marks
+            tokens, targets = (torch.from_numpy(ids[:, :, t]) for ids in (batch.tokens, batch.targets))
+            log_probs, state, _ = trainer.model.decoder.step(tokens, state, memory)
+            chosen = torch.ones_like(targets, dtype=torch.bool) if counted else targets != PAD
+            losses -= float(log_probs.gather(2, targets.unsqueeze(2)).squeeze(2)[chosen].sum())
+            told += int(chosen.sum())
+    trainer._step(batch)
+    assert trainer.progress.words == told == (batch.targets.size if counted else real)
+    assert trainer.progress.loss_sum == pytest.approx(losses, rel=1e-4)
+
+
 def test_a_handful_of_pictures_is_learnt_by_heart(few_shapes, tmp_path):
     trainer, _ = tiny_trainer(
         few_shapes,
@@ -245,6 +269,26 @@ def test_validation_may_be_rarer_than_epochs_and_always_comes_last(few_shapes, t
     assert trainer.train()
     validated = [entry["epoch"] for entry in trainer.progress.history if "val CIDEr" in entry]
     assert validated == [2, 4, 5]
+
+
+def test_a_limit_leaves_a_part_to_train_on_and_the_whole_to_validate_on(few_shapes, tmp_path):
+    trainer, said = tiny_trainer(few_shapes, tmp_path / "run", "training.limit_captions=5")
+    assert said == ["5 of 48 training captions, of 5 of 48 pictures"]
+    assert (len(trainer.splits.train), len(trainer.splits.val)) == (5, 6)
+    used = {word for picture in trainer.splits.train for c in picture.example.captions for word in split_words(c)}
+    assert set(trainer.run.vocabulary.words[len(SPECIALS) :]) == used
+    assert trainer.train()
+    other, _ = tiny_trainer(few_shapes, tmp_path / "other", "training.limit_captions=5", "training.seed=2")
+    assert {p.example.id for p in other.splits.train} != {p.example.id for p in trainer.splits.train}
+    assert other.run.fingerprint == trainer.run.fingerprint  # it is the same data set
+
+
+def test_what_gives_no_step_or_no_word_is_told_before_anything_is_written(few_shapes, tmp_path):
+    with pytest.raises(DataError, match=r"training\.batch is 49, expected at most the 48 training captions"):
+        tiny_trainer(few_shapes, tmp_path / "run", "training.sampling=replacement", "training.batch=49")
+    with pytest.raises(VocabularyError, match=r"no word occurs 99 times in the training captions"):
+        tiny_trainer(few_shapes, tmp_path / "run", "vocabulary.min_count=99")
+    assert not (tmp_path / "run").exists()
 
 
 def test_two_processes_cannot_train_one_run_or_fill_one_store(few_shapes, tmp_path):

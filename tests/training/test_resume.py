@@ -135,6 +135,27 @@ def test_ctrl_c_saves_and_the_rest_is_as_if_it_had_not_happened(uninterrupted, f
     assert _bytes(tmp_path / "run") == _bytes(folder / "run")
 
 
+@pytest.mark.parametrize("sampling", ["order", "replacement", "length"])
+def test_every_sampling_goes_on_to_the_same_bits(few_shapes, tmp_path, sampling):
+    settings = [*FROM_FEATURES, f"training.sampling={sampling}", "training.limit_captions=30", "training.epochs=2"]
+    settings += ["training.count_padding=true", "vocabulary.tokenizer=keras", "vocabulary.unknown=drop"]
+    assert _train(few_shapes, tmp_path / "whole", tmp_path / "cache", settings)[0]
+    recipe = read_recipe("shapes", settings)
+    trainer = prepare(Request(data=few_shapes), tmp_path / "run", recipe=recipe, say=lambda _: None)
+    assert trainer.steps == (3 if sampling == "replacement" else 4)
+    step = trainer._step
+
+    def interrupted(batch):
+        step(batch)
+        if (trainer.progress.epoch, trainer.progress.step) == (1, 1):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    trainer._step = interrupted
+    assert not trainer.train()
+    assert _train(few_shapes, tmp_path / "run", tmp_path / "cache", settings)[0]
+    assert _bytes(tmp_path / "run") == _bytes(tmp_path / "whole")
+
+
 def test_a_finished_run_goes_on_with_more_epochs(few_shapes, tmp_path):
     settings = [*FROM_FEATURES, "training.epochs=1", "training.schedule=constant"]
     _train(few_shapes, tmp_path / "short", tmp_path / "cache", settings)
@@ -163,6 +184,8 @@ def test_what_cannot_go_on_is_told(few_shapes, tmp_path):
         go(recipe=read_recipe("shapes", settings), resume=False)
     with pytest.raises(CheckpointError, match=r"was trained with another decoder\.hidden"):
         go(changes=["decoder.hidden=17"])
+    with pytest.raises(CheckpointError, match=r"was trained with another training\.limit_captions, training\.sampling"):
+        go(changes=["training.limit_captions=20", "training.sampling=length"])
     with pytest.raises(CheckpointError, match=r"was trained with another .*decoder\.cell"):
         go(recipe=read_recipe("shapes", [*settings, "decoder.cell=lstm"]))
     from showtell.data.shapes import make_shapes

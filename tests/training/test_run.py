@@ -110,7 +110,7 @@ def test_a_picture_that_is_missing_or_damaged_is_left_out_and_counted(shapes, tm
     assert any(records[2]["file_name"] in line for line in left_out)
     assert said[-1] == (
         "1 captions cut to the word limit; 2 captions left out: their picture is missing or damaged; "
-        "1 captions left out: no word in them"
+        "1 captions left out: no word to learn in them"
     )
     assert all(len(caption) <= 13 for picture in trainer.splits.train for caption in picture.captions)
     assert trainer.train()

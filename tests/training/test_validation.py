@@ -5,9 +5,10 @@ torch = pytest.importorskip("torch", reason="needs the training extra")
 from showtell.data.example import Example  # noqa: E402
 from showtell.metrics.bleu import bleu  # noqa: E402
 from showtell.metrics.cider import cider_d  # noqa: E402
+from showtell.tokenizers import split_words  # noqa: E402
 from showtell.training.dataset import Picture  # noqa: E402
 from showtell.training.validation import attended, load_rows, valid_targets, validate  # noqa: E402
-from showtell.vocabulary import START, split_words  # noqa: E402
+from showtell.vocabulary import START  # noqa: E402
 from tiny_training import FEATURES, LEARNING, PIXELS, tiny_trainer  # noqa: E402
 
 

@@ -149,7 +149,7 @@ def _with_content(names: Iterable[str | Failure], drawer: _Drawer | None) -> Ite
 
 def _sentences(results: Results) -> Results:
     from showtell.captioner import Caption
-    from showtell.vocabulary import sentence
+    from showtell.tokenizers import sentence
 
     for result in results:
         yield dataclasses.replace(result, text=sentence(result.text)) if isinstance(result, Caption) else result

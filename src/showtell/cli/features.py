@@ -4,23 +4,28 @@ from typing import Any
 
 import click
 
-from showtell.cli.options import data_options, need_training, request_of
+from showtell.cli.options import data_options, need_training, recipe_options, request_of, settings_of
 
 
 @click.command()
 @click.option("--recipe", "recipe_name", required=True, metavar="NAME|FILE", help="Whose encoder to use.")
 @data_options
-@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change a key of the recipe.")
-def command(recipe_name: str, settings: tuple[str, ...], **data: Any) -> int:
+@recipe_options
+def command(
+    recipe_name: str, settings: tuple[str, ...], limit_captions: int | None, seed: int | None, **data: Any
+) -> int:
     """Fill the feature store of a recipe's encoder. Goes on where it was stopped."""
     from showtell.recipe import read_recipe
 
-    recipe = read_recipe(recipe_name, settings)
+    recipe = read_recipe(recipe_name, settings_of(settings, limit_captions, seed))
     need_training("features")
     from showtell.training.prepare import encoder_of, fill_store, read_examples
+    from showtell.training.sampling import training_part
 
     request = request_of(data)
     examples = read_examples(request)
+    wanted = {e.id for e in training_part([e for e in examples if e.split == "train"], recipe.training)}
+    examples = [e for e in examples if e.split != "train" or e.id in wanted]
     filled = fill_store(request, encoder_of(request, recipe), examples, recipe)
     for failure in filled.failures.values():
         click.echo(f"showtell: {failure}", err=True)

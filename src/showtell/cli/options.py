@@ -1,6 +1,6 @@
 """Options that several commands share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -33,6 +33,30 @@ def data_options(command: Command) -> Command:
     ):
         command = option(command)
     return command
+
+
+def recipe_options(command: Command) -> Command:
+    """The options that change a recipe; `settings_of` makes one list of them."""
+    for option in reversed(
+        (
+            click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change a key of the recipe."),
+            click.option(
+                "--limit-captions",
+                type=click.IntRange(1),
+                metavar="N",
+                help="Train on a random part of the training captions: training.limit_captions.",
+            ),
+            click.option("--seed", type=click.IntRange(0), metavar="N", help="The same as training.seed."),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+def settings_of(settings: Sequence[str], limit_captions: int | None, seed: int | None) -> list[str]:
+    """Settings of a recipe, `key=value`, with those that have an option of their own."""
+    named = {"training.limit_captions": limit_captions, "training.seed": seed}
+    return [*settings, *(f"{key}={value}" for key, value in named.items() if value is not None)]
 
 
 def metric_options(command: Command) -> Command:

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from showtell.cli.options import data_options, need_training, request_of
+from showtell.cli.options import data_options, need_training, recipe_options, request_of, settings_of
 
 
 @click.command()
@@ -20,7 +20,7 @@ from showtell.cli.options import data_options, need_training, request_of
     metavar="RUN",
     help="Begin with the encoder, vocabulary and best decoder of another run.",
 )
-@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change a key of the recipe.")
+@recipe_options
 @click.option("--threads", type=click.IntRange(0), default=0, help="Processor threads; 0 leaves the choice to torch.")
 def command(
     recipe_name: str | None,
@@ -28,6 +28,8 @@ def command(
     resume: bool,
     start_from: Path | None,
     settings: tuple[str, ...],
+    limit_captions: int | None,
+    seed: int | None,
     threads: int,
     **data: Any,
 ) -> int:
@@ -36,7 +38,8 @@ def command(
         raise click.UsageError("name a recipe with --recipe (see `showtell recipes`), or go on with --resume")
     from showtell.recipe import read_recipe
 
-    recipe = read_recipe(recipe_name, settings) if recipe_name else None
+    changes = settings_of(settings, limit_captions, seed)
+    recipe = read_recipe(recipe_name, changes) if recipe_name else None
     need_training("train")
     from showtell.training.prepare import prepare, torch_threads
     from showtell.training.report import Reporter
@@ -46,7 +49,7 @@ def command(
         request_of(data),
         out,
         recipe=recipe,
-        settings=settings,
+        settings=changes,
         resume=resume,
         start_from=start_from,
         say=lambda line: click.echo(line, err=True),

@@ -14,7 +14,7 @@ from showtell.data.example import Example
 from showtell.errors import ImageError
 from showtell.names import Named
 from showtell.sources import load_picture, open_picture, read_bytes
-from showtell.vocabulary import TOKENIZERS
+from showtell.tokenizers import TOKENIZERS
 
 THRESHOLDS = (1, 5, 8)  # times that a word must be seen: all words, and the two limits of the literature
 

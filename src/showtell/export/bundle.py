@@ -22,11 +22,12 @@ from showtell.metrics.cider import cider_d
 from showtell.models.captioner import CaptionModel
 from showtell.models.encoder import Encoder
 from showtell.runtime import OnnxModel
+from showtell.tokenizers import TOKENIZERS
 from showtell.training.arrays import TorchArrays
 from showtell.training.checkpoint import best_checkpoint, read_state
 from showtell.training.run import Run, load_best, open_run
 from showtell.training.validation import TorchDecoder
-from showtell.vocabulary import START, TOKENIZERS
+from showtell.vocabulary import START
 
 CHECKED_PICTURES = 64  # float32: captions must be equal on all of them
 COMPARED_PICTURES = 1000  # compressed: captions and CIDEr are compared on up to this many

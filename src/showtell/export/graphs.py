@@ -116,8 +116,8 @@ class _Step(nn.Module):
     def forward(self, tokens: Tensor, *arrays: Tensor) -> tuple[Tensor, ...]:
         memory = dict(zip(self.memory, arrays, strict=False))
         state = dict(zip(self.state, arrays[len(self.memory) :], strict=True))
-        log_probs, state, attention = self.decoder.step(tokens, state, memory)
-        return (log_probs, *state.values(), attention)
+        log_probs, new, attention = self.decoder.step(tokens, state, memory)
+        return (log_probs, *(new[name] for name in self.state), attention)  # `step` may name them in another order
 
 
 def _regions(encoder: Encoder) -> Tensor:
@@ -172,9 +172,7 @@ def _strip(model: onnx.ModelProto) -> onnx.ModelProto:
         for node in graph.node:
             node.doc_string = ""
             del node.metadata_props[:]
-        for value in graph.value_info:
-            value.doc_string = ""
-            del value.metadata_props[:]
+        del graph.value_info[:]  # shapes between nodes: readers infer them, and torch 2.11 notes false ones for an LSTM
     for part in (*model.graph.input, *model.graph.output, *model.graph.initializer):
         part.doc_string = ""
         del part.metadata_props[:]

@@ -3,10 +3,19 @@
 from showtell.models.attend import AttendDecoder
 from showtell.models.decoder import Decoder
 from showtell.models.encoder import Encoder
+from showtell.models.init_inject import InitInjectDecoder
+from showtell.models.merge import MergeDecoder
+from showtell.models.show_and_tell import ShowAndTellDecoder
 from showtell.models.topic import TopicDecoder
 from showtell.recipe import Recipe
 
-ARCHITECTURES: dict[str, type[Decoder]] = {"attend": AttendDecoder, "topic": TopicDecoder}
+ARCHITECTURES: dict[str, type[Decoder]] = {
+    "attend": AttendDecoder,
+    "init-inject": InitInjectDecoder,
+    "merge": MergeDecoder,
+    "show-and-tell": ShowAndTellDecoder,
+    "topic": TopicDecoder,
+}
 
 
 def build_decoder(recipe: Recipe, encoder: Encoder, vocabulary_size: int) -> Decoder:

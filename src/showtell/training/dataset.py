@@ -1,4 +1,4 @@
-"""A data set as training sees it: rows of a store, captions as ids, batches that depend on (seed, epoch) alone.
+"""A data set as training sees it: rows of a store, captions as ids, and batches of them.
 
 B pictures, K captions of each, T words.
 """
@@ -6,7 +6,7 @@ B pictures, K captions of each, T words.
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from showtell.data.example import Example
 from showtell.errors import DataError
-from showtell.recipe import TrainingOptions
+from showtell.recipe import VocabularyOptions
 from showtell.vocabulary import END, PAD, START, Vocabulary
 
 # Captions that tell left from right are wrong of the mirrored picture.
@@ -37,7 +37,7 @@ class Counts:
 
     cut: int  # captions longer than the limit
     without_picture: int  # captions whose picture is missing or damaged
-    empty: int  # captions without a word
+    empty: int  # captions without a word to learn
 
     def __str__(self) -> str:
         told = [
@@ -45,7 +45,7 @@ class Counts:
             for count, what in (
                 (self.cut, "cut to the word limit"),
                 (self.without_picture, "left out: their picture is missing or damaged"),
-                (self.empty, "left out: no word in them"),
+                (self.empty, "left out: no word to learn in them"),
             )
             if count
         ]
@@ -78,6 +78,17 @@ def by_split(examples: Sequence[Example], split: str) -> list[Example]:
     return chosen
 
 
+def vocabulary_of(examples: Sequence[Example], options: VocabularyOptions) -> Vocabulary:
+    """The words of the examples' captions as a recipe asks for them. Raises `VocabularyError` where none remains."""
+    return Vocabulary.build(
+        (caption for example in examples for caption in example.captions),
+        tokenizer=options.tokenizer,
+        min_count=options.min_count,
+        max_size=options.max_size,
+        unknown=options.unknown,
+    )
+
+
 def pictures(
     examples: Sequence[Example],
     rows: Mapping[str, int],
@@ -108,23 +119,17 @@ def pictures(
     return kept, Counts(cut, without_picture, empty)
 
 
-def epoch_batches(train: Sequence[Picture], options: TrainingOptions, epoch: int, start: int = 0) -> Iterator[Batch]:
-    """Batches of an epoch from step `start` on: the same for the same (seed, epoch), whatever came before."""
-    order = np.random.default_rng([options.seed, epoch]).permutation(len(train))
-    for step in range(start, steps_per_epoch(train, options)):
-        chosen = [train[i] for i in order[step * options.batch : (step + 1) * options.batch]]
-        yield make_batch(chosen, options.captions_per_picture, np.random.default_rng([options.seed, epoch, step]))
-
-
-def steps_per_epoch(train: Sequence[Picture], options: TrainingOptions) -> int:
-    return -(-len(train) // options.batch)
-
-
-def make_batch(chosen: Sequence[Picture], limit: int = 0, random: np.random.Generator | None = None) -> Batch:
+def make_batch(
+    chosen: Sequence[Picture],
+    limit: int = 0,
+    random: np.random.Generator | None = None,
+    *,
+    padding: bool = False,
+) -> Batch:
     """Pad captions to one array.
 
     `random` draws `limit` > 0 captions where a picture has more, and whether it is mirrored; None takes all as they
-    are.
+    are. With `padding` every caption is as long as the longest: after its end mark padding is to be told.
     """
     captions, rows = [], []
     for picture in chosen:
@@ -142,6 +147,9 @@ def make_batch(chosen: Sequence[Picture], limit: int = 0, random: np.random.Gene
             tokens[b, k, : len(caption)] = (START, *caption[:-1])
             targets[b, k, : len(caption)] = caption
             lengths[b, k] = len(caption)
+            if padding:
+                tokens[b, k, len(caption) : len(caption) + 1] = END  # read, as a decoder would that goes on
+                lengths[b, k] = shape[2]
     return Batch(rows, tokens, targets, lengths)
 
 

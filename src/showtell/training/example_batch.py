@@ -14,7 +14,8 @@ from showtell.models.decoder import Decoder
 from showtell.models.encoder import Encoder, build_encoder
 from showtell.models.tour import Line, Parameters, parameters, tour, words
 from showtell.recipe import Recipe
-from showtell.training.dataset import Picture, by_split, make_batch
+from showtell.training.dataset import Picture, by_split, make_batch, vocabulary_of
+from showtell.training.sampling import training_part
 from showtell.vocabulary import END, SPECIALS, START, Vocabulary
 
 PICTURES = 2
@@ -63,13 +64,9 @@ def first_batch(recipe: Recipe, data: Path, encoder_weights: Path | None = None)
 
     Raises the errors of `showtell.errors` where the data set or the weights cannot be read.
     """
-    examples = [e for e in by_split(list(read_dataset(data).examples), "train") if e.captions]
-    vocabulary = Vocabulary.build(
-        (caption for example in examples for caption in example.captions),
-        tokenizer=recipe.vocabulary.tokenizer,
-        min_count=recipe.vocabulary.min_count,
-        max_size=recipe.vocabulary.max_size,
-    )
+    split = training_part(by_split(list(read_dataset(data).examples), "train"), recipe.training)
+    examples = [example for example in split if example.captions]
+    vocabulary = vocabulary_of(examples, recipe.vocabulary)
     torch.manual_seed(recipe.training.seed)
     encoder = build_encoder(recipe.encoder, weights=encoder_weights)
     decoder = build_decoder(recipe, encoder, len(vocabulary))

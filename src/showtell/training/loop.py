@@ -1,7 +1,7 @@
 """The training loop: one for features and for pixels, resumable bit for bit.
 
-Nothing random is carried along: batches derive from (seed, epoch), dropout from (seed, epoch, step). So a checkpoint is
-the weights, the optimizer's state and a position.
+Nothing random is carried along: batches and dropout derive from (seed, epoch, step). So a checkpoint is the weights,
+the optimizer's state and a position.
 """
 
 import copy
@@ -34,8 +34,9 @@ from showtell.training.checkpoint import (
     read_state,
     save_checkpoint,
 )
-from showtell.training.dataset import Batch, Picture, epoch_batches, steps_per_epoch
+from showtell.training.dataset import Batch, Picture
 from showtell.training.run import Run
+from showtell.training.sampling import epoch_batches, steps_per_epoch
 from showtell.training.store import RowStore
 from showtell.training.validation import Validation, load_rows, valid_targets, validate
 

@@ -13,11 +13,11 @@ from showtell.models import build_decoder
 from showtell.models.encoder import Encoder, build_encoder
 from showtell.recipe import Recipe, recipe_from_dict
 from showtell.training.checkpoint import best_checkpoint, latest_checkpoint, load_part
-from showtell.training.dataset import by_split, fingerprint, pictures
+from showtell.training.dataset import by_split, fingerprint, pictures, vocabulary_of
 from showtell.training.features import Filled, feature_store, fill, pixel_store
 from showtell.training.loop import Splits, Trainer, choose_device
 from showtell.training.run import DataSource, Run, create_run, open_run, same_but
-from showtell.vocabulary import Vocabulary
+from showtell.training.sampling import caption_count, check_batch, training_part
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,14 +92,21 @@ def prepare(
     `showtell.errors`.
     """
     examples = read_examples(request)
-    train_examples = by_split(examples, "train")
+    train_split = by_split(examples, "train")
     val_examples = [example for example in examples if example.split == "val" and example.captions]
     run = _resumed(out, settings, examples, recipe) if resume else None
+    recipe = recipe if run is None else run.recipe
+    if recipe is None:
+        raise CheckpointError(f"{out}: no run to resume; start one with --recipe NAME")
+    train_examples = training_part(train_split, recipe.training)
+    check_batch(caption_count(train_examples), recipe.training)  # before hours of filling the store, and after
+    if recipe.training.limit_captions:
+        say(
+            f"{caption_count(train_examples):,} of {caption_count(train_split):,} training captions, "
+            f"of {len(train_examples):,} of {len(train_split):,} pictures"
+        )
     if run is None:
-        if recipe is None:
-            raise CheckpointError(f"{out}: no run to resume; start one with --recipe NAME")
         run = _new_run(request, out, recipe, train_examples, examples, start_from)
-    recipe = run.recipe
     if recipe.training.validation_pictures:
         val_examples = sorted(val_examples, key=lambda e: e.id)[: recipe.training.validation_pictures]
     filled = fill_store(request, run.encoder, train_examples + val_examples, recipe)
@@ -112,11 +119,16 @@ def prepare(
         say("note: no val split, so the last checkpoint counts as the best; `showtell data split` makes one")
     if not train:
         raise DataError(f"{request.data}: no training picture can be read; see `showtell data check {request.data}`")
+    check_batch(caption_count(train), recipe.training)
     if str(counts):
         say(str(counts))
     trainer = Trainer(run, filled.store, Splits(train, val), choose_device(request.device), say)
-    if not (resume and trainer.resume()) and run.start_from is not None:
-        load_part(best_checkpoint(Path(run.start_from)), "decoder", trainer.model.decoder)
+    if not (resume and trainer.resume()):
+        decoder = trainer.model.decoder
+        if run.start_from is not None:
+            load_part(best_checkpoint(Path(run.start_from)), "decoder", decoder)
+        else:
+            decoder.prepare([picture.captions for picture in train], recipe.training.seed)
     return trainer
 
 
@@ -138,12 +150,7 @@ def _new_run(
         source = source_of(request)
         return create_run(out, recipe, before.vocabulary, encoder, examples, source, str(start_from.absolute()))
     encoder = encoder_of(request, recipe)
-    vocabulary = Vocabulary.build(
-        (caption for example in train_examples for caption in example.captions),
-        tokenizer=recipe.vocabulary.tokenizer,
-        min_count=recipe.vocabulary.min_count,
-        max_size=recipe.vocabulary.max_size,
-    )
+    vocabulary = vocabulary_of(train_examples, recipe.vocabulary)
     return create_run(out, recipe, vocabulary, encoder, examples, source_of(request))
 
 

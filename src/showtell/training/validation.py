@@ -17,10 +17,11 @@ from showtell.metrics.bleu import bleu
 from showtell.metrics.cider import cider_d
 from showtell.models.captioner import CaptionModel
 from showtell.models.decoder import Decoder
+from showtell.tokenizers import TOKENIZERS, join_words
 from showtell.training.arrays import TorchArrays
 from showtell.training.dataset import Picture, make_batch
 from showtell.training.store import RowStore
-from showtell.vocabulary import TOKENIZERS, Vocabulary, join_words
+from showtell.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True)
