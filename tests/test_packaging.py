@@ -128,23 +128,23 @@ def test_links_of_the_documents_lead_somewhere(repository_files):
 def test_guide_tells_every_key_of_a_recipe_with_its_default():
     import dataclasses
 
-    from showtell.architectures import AttendOptions
+    from showtell.architectures import DECODERS
     from showtell.decoding.options import DecodeOptions
     from showtell.recipe import EncoderOptions, TrainingOptions, VocabularyOptions
 
     tables = {
-        "encoder": EncoderOptions,
-        "decoder": AttendOptions,
-        "vocabulary": VocabularyOptions,
-        "training": TrainingOptions,
-        "decoding": DecodeOptions,
+        "[encoder]": EncoderOptions,
+        **{f"[decoder] of {name}": options for name, options in DECODERS.items()},
+        "[vocabulary]": VocabularyOptions,
+        "[training]": TrainingOptions,
+        "[decoding]": DecodeOptions,
     }
     guide = read("docs/guide.md")
     for table, options in tables.items():
-        section = re.search(rf"^### \[{table}\]\n(.*?)(?=^##|\Z)", guide, re.MULTILINE | re.DOTALL)
+        section = re.search(rf"^### {re.escape(table)}\n(.*?)(?=^##|\Z)", guide, re.MULTILINE | re.DOTALL)
         told = dict(re.findall(r"^\| `(\w+)` \| `?(.*?)`? \|", section[1], re.MULTILINE))
         fields = {field.name: field for field in dataclasses.fields(options)}
-        assert list(told) == list(fields), f"[{table}] of the guide"
+        assert list(told) == list(fields), f"{table} of the guide"
         for name, field in fields.items():
             if told[name] == "required":
                 assert field.default is field.default_factory is dataclasses.MISSING

@@ -224,3 +224,9 @@ def test_no_text_as_a_setting_causes_anything_but_a_recipe_error(text):
         except RecipeError:
             continue
         assert recipe_from_dict(recipe.to_dict()) == recipe
+
+
+@pytest.mark.parametrize("table", ["training", "decoding"])
+def test_captions_longer_than_a_transformer_has_places_are_refused(table):
+    with pytest.raises(RecipeError, match=rf"{table}\.max_words is 40, expected 39 at most: decoder\.max_words is 40"):
+        read_recipe("transformer", [f"{table}.max_words=40"])

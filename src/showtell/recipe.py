@@ -102,6 +102,15 @@ class Recipe:
     training: TrainingOptions = field(default_factory=TrainingOptions)
     decoding: DecodeOptions = field(default_factory=DecodeOptions)
 
+    def __post_init__(self) -> None:
+        places = getattr(self.decoder, "max_words", None)
+        for table, words in (("training", self.training.max_words), ("decoding", self.decoding.max_words)):
+            if places is not None and words + 1 > places:
+                raise RecipeError(
+                    f"{table}.max_words is {words}, expected {places - 1} at most: decoder.max_words is {places}, "
+                    "a mark included"
+                )
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as TOML or JSON hold them."""
         return dataclasses.asdict(self)

@@ -5,8 +5,11 @@ from showtell.models.decoder import Decoder
 from showtell.models.encoder import Encoder
 from showtell.models.init_inject import InitInjectDecoder
 from showtell.models.merge import MergeDecoder
+from showtell.models.sequence_attend import SequenceAttendDecoder
 from showtell.models.show_and_tell import ShowAndTellDecoder
 from showtell.models.topic import TopicDecoder
+from showtell.models.transformer import TransformerDecoder
+from showtell.models.up_down import UpDownDecoder
 from showtell.recipe import Recipe
 
 ARCHITECTURES: dict[str, type[Decoder]] = {
@@ -14,7 +17,10 @@ ARCHITECTURES: dict[str, type[Decoder]] = {
     "init-inject": InitInjectDecoder,
     "merge": MergeDecoder,
     "show-and-tell": ShowAndTellDecoder,
+    "up-down": UpDownDecoder,
+    "sequence-attend": SequenceAttendDecoder,
     "topic": TopicDecoder,
+    "transformer": TransformerDecoder,
 }
 
 

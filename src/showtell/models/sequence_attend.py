@@ -1,0 +1,119 @@
+"""Multimodal attentive translator: the regions are a sentence, which is translated into words.
+
+Liu, Sun, Wang, Wang, Yuille: "MAT: A Multimodal Attentive Translator for Image Captioning", IJCAI 2017,
+arXiv:1702.05658. One LSTM or GRU reads the regions in their order, and its last state is the state with which another
+begins to tell. Before each word the second one looks back at everything that the first made of the regions, by additive
+attention, as in translation between languages. In the paper the regions are detected objects; those of a grid are read
+row by row. Words are told from state and context together (Luong, Pham, Manning 2015, arXiv:1508.04025, equation 5).
+
+B pictures, K captions of each (beams, samples or references), T words, R regions, D region size as the encoder gives
+it, P projected region size, A attention size, E embedding size, H hidden size, G gates, V vocabulary size.
+"""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from showtell.architectures import SequenceAttendOptions
+from showtell.models.additive import AdditiveAttention
+from showtell.models.decoder import Decoder, Told, valid_words
+from showtell.models.recurrent import RecurrentCell
+
+
+class SequenceAttendDecoder(Decoder):
+    """Regions and the words so far -> the next word. The state is "hidden" and, for the LSTM, "cell"."""
+
+    def __init__(
+        self, options: SequenceAttendOptions, region_count: int, region_size: int, vocabulary_size: int
+    ) -> None:
+        super().__init__()
+        self.options = options
+        hidden = options.hidden
+        self.project = nn.Linear(region_size, options.projection)
+        network = nn.LSTM if options.cell == "lstm" else nn.GRU
+        self.reader = network(options.projection, hidden, batch_first=True)
+        self.embed = nn.Embedding(vocabulary_size, options.embedding)
+        self.attention = AdditiveAttention(hidden, hidden, options.attention)
+        self.cell = RecurrentCell(options.cell, hidden + options.embedding, hidden)
+        self.combine = nn.Linear(2 * hidden, hidden)
+        self.words = nn.Linear(hidden, vocabulary_size)
+
+        self.dropout = nn.Dropout(options.dropout)
+        self.region_dropout = nn.Dropout(options.region_dropout)
+        nn.init.normal_(self.embed.weight, std=0.1)  # torch's N(0, 1) is far too large beside gates of size 0.1
+        nn.init.zeros_(self.words.bias)
+
+    def start(self, regions: Tensor, mask: Tensor | None = None) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Regions (B, R, D), mask (B, R) true where a region is real -> memory, and the initial state with K = 1."""
+        regions = self.project(self.region_dropout(regions))  # (B, R, P)
+        # In float32 under autocast too: the state must not lose bits at every region.
+        with torch.autocast(regions.device.type, enabled=False):
+            # (B, R, H), (1, B, H) each
+            told, last = self.reader(regions.float()) if mask is None else self.read_real(regions.float(), mask)
+        memory = {"regions": told, "keys": self.attention.key(told)}  # (B, R, H), (B, R, A)
+        if mask is not None:
+            memory["mask"] = mask
+        parts = last if isinstance(last, tuple) else (last,)  # hidden state and, of an LSTM, cell
+        # Not `transpose`: torch 2.11 exports an LSTM's last state with a false rank, which only `view` survives.
+        state = (part.view(regions.shape[0], 1, -1) for part in parts)  # (B, 1, H) each
+        return memory, dict(zip(self.cell.state_names, state, strict=True))
+
+    def read_real(self, regions: Tensor, mask: Tensor) -> tuple[Tensor, Tensor | tuple[Tensor, Tensor]]:
+        """Read only the regions (B, R, P) where `mask` (B, R) is true, as if there were no others between them."""
+        # The real ones first, in their order.
+        order = (~mask).long().argsort(dim=1, stable=True).unsqueeze(2)  # (B, R, 1)
+        counts = mask.sum(1).clamp(min=1).cpu()
+        sequence = regions.gather(1, order.expand_as(regions))
+        packed = pack_padded_sequence(sequence, counts, batch_first=True, enforce_sorted=False)
+        outputs, last = self.reader(packed)
+        outputs = pad_packed_sequence(outputs, batch_first=True, total_length=mask.shape[1])[0]  # (B, R, H)
+        return torch.zeros_like(outputs).scatter(1, order.expand_as(outputs), outputs), last
+
+    def step(
+        self, tokens: Tensor, state: Mapping[str, Tensor], memory: Mapping[str, Tensor]
+    ) -> tuple[Tensor, dict[str, Tensor], Tensor]:
+        """Tokens (B, K), state (B, K, H) each -> log-probabilities (B, K, V), new state, attention (B, K, R)."""
+        gates = self.word_gates(self.dropout(self.embed(tokens)))  # (B, K, G * H)
+        new, context, attention = self.next_state(gates, state, memory)
+        logits = self.words(self.before_words(new["hidden"], context))  # (B, K, V)
+        return logits.log_softmax(-1), new, attention
+
+    def word_gates(self, embedding: Tensor) -> Tensor:
+        """What words (..., E) add to the gates: (..., G * H)."""
+        return self.cell.inputs(embedding, self.options.hidden, bias=True)
+
+    def next_state(
+        self, gates: Tensor, state: Mapping[str, Tensor], memory: Mapping[str, Tensor]
+    ) -> tuple[dict[str, Tensor], Tensor, Tensor]:
+        """Gates of the last word (B, K, G * H), state -> new state, context (B, K, H), attention (B, K, R)."""
+        context, attention = self.attention(state["hidden"], memory["keys"], memory["regions"], memory.get("mask"))
+        return self.cell(self.cell.inputs(context, 0) + gates, dict(state)), context, attention
+
+    def before_words(self, hidden: Tensor, context: Tensor) -> Tensor:
+        """Hidden state and context (..., H) -> what the words are told from (..., H)."""
+        combined: Tensor = self.combine(torch.cat((hidden, context.to(hidden.dtype)), -1))
+        dropped: Tensor = self.dropout(combined.tanh())
+        return dropped
+
+    def forward(self, regions: Tensor, tokens: Tensor, lengths: Tensor, mask: Tensor | None = None) -> Told:
+        """See `Decoder.forward`."""
+        captions, steps = tokens.shape[1:]
+        memory, state = self.start(regions, mask)
+        gates = self.word_gates(self.dropout(self.embed(tokens)))  # (B, K, T, G * H)
+        state = {name: value.expand(-1, captions, -1) for name, value in state.items()}  # (B, K, H)
+        hiddens, contexts, attentions = [], [], []
+        # Longest first, so that at step t only the first `alive` captions of each picture are still being told.
+        alive_at = (lengths.max(0).values.unsqueeze(0) > torch.arange(steps, device=lengths.device).unsqueeze(1)).sum(1)
+        for t, alive in enumerate(alive_at.tolist()):
+            state, context, attention = self.next_state(
+                gates[:, :alive, t], {name: value[:, :alive] for name, value in state.items()}, memory
+            )
+            rest = (0, 0, 0, captions - alive)
+            hiddens.append(nn.functional.pad(state["hidden"], rest))
+            contexts.append(nn.functional.pad(context, rest))
+            attentions.append(nn.functional.pad(attention, rest))
+        valid = valid_words(lengths, steps)  # (B, K, T)
+        told = self.before_words(torch.stack(hiddens, 2)[valid], torch.stack(contexts, 2)[valid])  # (N, H)
+        return Told(self.words(told), torch.stack(attentions, 2) * valid.unsqueeze(3))
