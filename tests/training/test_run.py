@@ -7,12 +7,24 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs the training extra")
 
-from showtell.errors import CheckpointError, DataError  # noqa: E402
-from showtell.recipe import read_recipe  # noqa: E402
+from showtell.architectures import DECODERS  # noqa: E402
+from showtell.errors import CheckpointError, DataError, RecipeError  # noqa: E402
+from showtell.recipe import read_recipe, recipe_from_dict  # noqa: E402
 from showtell.training.checkpoint import best_checkpoint, latest_checkpoint  # noqa: E402
 from showtell.training.prepare import Request, encoder_of, prepare  # noqa: E402
 from showtell.training.run import load_best, open_run, same_but  # noqa: E402
 from tiny_training import FEATURES, PIXELS, TINY, tiny_trainer  # noqa: E402
+
+SMALL = {
+    "attend": {"projection": 16, "embedding": 16, "hidden": 16, "attention": 8},
+    "init-inject": {"embedding": 16, "hidden": 16, "layers": 2},
+    "merge": {"embedding": 16, "picture": 8, "language": 8, "word": 8, "merged": 8, "hidden": 16},
+    "show-and-tell": {"embedding": 16, "hidden": 16},
+    "up-down": {"embedding": 16, "hidden": 16, "attention": 8},
+    "sequence-attend": {"projection": 16, "embedding": 16, "hidden": 16, "attention": 8},
+    "topic": {"projection": 16, "embedding": 16, "hidden": 16, "attention": 8, "topics": 2},
+    "transformer": {"layers": 1, "hidden": 16, "heads": 2, "feed_forward": 32},
+}
 
 
 @pytest.fixture(autouse=True)
@@ -241,3 +253,31 @@ def test_a_random_encoder_is_the_same_for_features_and_for_training(few_shapes, 
     trainer, _ = tiny_trainer(few_shapes, tmp_path / "run")
     torch.rand(3)
     assert encoder_of(Request(data=few_shapes), trainer.recipe).identity() == trainer.run.encoder.identity()
+
+
+# Other architectures, the whole way
+
+
+@pytest.mark.parametrize("name", ["init-inject", "merge", "show-and-tell"])
+def test_a_grid_for_a_decoder_of_one_vector_is_told_before_anything_is_written(few_shapes, tmp_path, name):
+    table = read_recipe(TINY).to_dict() | {"decoder": {"architecture": name}}
+    with pytest.raises(RecipeError, match=f"{name} takes one vector for a picture, .* set encoder.output=pooled"):
+        prepare(Request(data=few_shapes), tmp_path / "run", recipe=recipe_from_dict(table), say=print)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("name", DECODERS)
+def test_every_architecture_learns_is_stopped_and_goes_on(few_shapes, tmp_path, name):
+    table = read_recipe(TINY, FEATURES).to_dict() | {"decoder": {"architecture": name, **SMALL[name]}}
+    table["encoder"]["output"] = "pooled" if name in ("init-inject", "merge", "show-and-tell") else "grid"
+    recipe = recipe_from_dict(table, ["training.epochs=2", "training.learning_rate=1e-2"])
+    whole = prepare(Request(data=few_shapes), tmp_path / "whole", recipe=recipe, say=print)
+    assert whole.train()
+    losses = [entry["train loss"] for entry in whole.progress.history]
+    assert losses[1] < losses[0]
+    once = recipe_from_dict(recipe.to_dict(), ["training.epochs=1"])
+    assert prepare(Request(data=few_shapes), tmp_path / "parts", recipe=once, say=print).train()
+    request, settings = Request(data=few_shapes), ["training.epochs=2"]
+    again = prepare(request, tmp_path / "parts", recipe=None, settings=settings, resume=True, say=print)
+    assert again.train()
+    assert len(again.progress.history) == 2

@@ -151,6 +151,7 @@ def _new_run(
         return create_run(out, recipe, before.vocabulary, encoder, examples, source, str(start_from.absolute()))
     encoder = encoder_of(request, recipe)
     vocabulary = vocabulary_of(train_examples, recipe.vocabulary)
+    build_decoder(recipe, encoder, len(vocabulary))  # what cannot take this encoder's regions is told now, not later
     return create_run(out, recipe, vocabulary, encoder, examples, source_of(request))
 
 
