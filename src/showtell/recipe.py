@@ -53,10 +53,10 @@ class TrainingOptions:
     """One training run. A step is one batch of pictures with their captions."""
 
     epochs: int = 20
-    batch: int = 32  # pictures; captions where sampling is length
+    batch: int = 32  # pictures, or captions, by sampling
     captions: str = "all"  # all, or first: only the first caption of each picture
     limit_captions: int = 0  # a random part of the training captions, drawn by the seed; 0 takes all
-    sampling: str = "pictures"  # pictures, order, replacement or length: see `showtell.training.sampling`
+    sampling: str = "pictures"  # pictures, captions, order, replacement or length: see `training/sampling.py`
     captions_per_picture: int = 5  # drawn anew each epoch where a picture has more; 0 takes all
     flip: bool = False  # show half of the pictures mirrored, save those whose captions tell left from right
     max_words: int = 20  # longer captions are cut, and counted
@@ -75,6 +75,7 @@ class TrainingOptions:
     checkpoint_seconds: float = 30.0
     amp: str = "auto"  # auto, off, bf16: bf16 where the device gains from it
     workers: int = 2  # processes that decode pictures
+    only: list[str] = field(default_factory=list)  # parts of the decoder that learn, by their dotted names; [] is all
     seed: int = 1
 
     def __post_init__(self) -> None:
@@ -124,7 +125,7 @@ CHOICES = {
     "vocabulary.tokenizer": tuple(TOKENIZERS),
     "vocabulary.unknown": UNKNOWN_RULES,
     "training.captions": ("all", "first"),
-    "training.sampling": ("pictures", "order", "replacement", "length"),
+    "training.sampling": ("pictures", "captions", "order", "replacement", "length"),
     "training.optimizer": ("adam", "adamw", "rmsprop"),
     "training.schedule": ("cosine", "constant"),
     "training.amp": ("auto", "off", "bf16"),
@@ -226,7 +227,8 @@ def _check(value: Any, hint: Any, where: str, key: str) -> Any:
         value = float(value)
     if base is str and isinstance(value, int | float) and not isinstance(value, bool):
         value = str(value)
-    if not isinstance(value, base) or (base is int and isinstance(value, bool)):
+    of_other = base is list and isinstance(value, list) and any(not isinstance(v, get_args(hint)) for v in value)
+    if not isinstance(value, base) or (base is int and isinstance(value, bool)) or of_other:
         expected = f"{base.__name__}{list(get_args(hint)) or ''}"
         raise RecipeError(f"{where}: {key} is {value!r}, expected {expected}")
     if key in CHOICES and value not in CHOICES[key]:

@@ -24,7 +24,7 @@ from showtell.vocabulary import END, PAD, START, Vocabulary
 
 CAPTIONS = ["", "a", "a cat", "a red cat", "a red cat runs"]
 VOCABULARY = Vocabulary.build(CAPTIONS)
-SAMPLINGS = ("pictures", "order", "replacement", "length")
+SAMPLINGS = ("pictures", "captions", "order", "replacement", "length")
 
 
 def _example(name, *captions, split="train"):
@@ -63,7 +63,7 @@ def test_an_epoch_goes_on_from_any_step_as_if_it_had_not_stopped(sampling, count
     assert any(row < 100 for batch in whole for row in batch.rows)
 
 
-@pytest.mark.parametrize("sampling", ["pictures", "replacement", "length"])
+@pytest.mark.parametrize("sampling", ["pictures", "captions", "replacement", "length"])
 def test_epochs_and_seeds_differ(sampling):
     options = TrainingOptions(batch=4, sampling=sampling)
     first = next(epoch_batches(MANY, options, 0)).rows
@@ -71,20 +71,38 @@ def test_epochs_and_seeds_differ(sampling):
     assert first != next(epoch_batches(MANY, dataclasses.replace(options, seed=2), 0)).rows
 
 
-@pytest.mark.parametrize(("sampling", "steps"), [("pictures", 6), ("order", 6), ("replacement", 11), ("length", 12)])
+@pytest.mark.parametrize(
+    ("sampling", "steps"), [("pictures", 6), ("captions", 12), ("order", 12), ("replacement", 11), ("length", 12)]
+)
 def test_the_sampling_tells_the_steps_of_an_epoch(sampling, steps):
     assert caption_count(MANY) == 45
     assert steps_per_epoch(MANY, TrainingOptions(batch=4, sampling=sampling)) == steps
 
 
-def test_every_picture_comes_once_an_epoch_shuffled_or_in_order():
+def test_every_picture_comes_once_an_epoch_shuffled():
     shuffled = [row for batch in epoch_batches(MANY, TrainingOptions(batch=4), 0) for row in batch.rows]
     assert sorted(shuffled) == list(range(23)) != shuffled
-    in_order = TrainingOptions(batch=4, sampling="order", captions_per_picture=1)
-    for epoch in range(2):
-        batches = list(epoch_batches(MANY, in_order, epoch))
-        assert [row for batch in batches for row in batch.rows] == list(range(23))
-        assert all(batch.lengths.shape[1] == 1 for batch in batches)
+
+
+def _captions_shown(options, epoch):
+    batches = list(epoch_batches(MANY, options, epoch))
+    assert all(batch.lengths.shape[1] == 1 for batch in batches)
+    return [
+        (row, tuple(targets[0, :length].tolist()))
+        for batch in batches
+        for row, targets, length in zip(batch.rows, batch.targets, batch.lengths[:, 0], strict=True)
+    ]
+
+
+@pytest.mark.parametrize("sampling", ["captions", "order"])
+def test_every_caption_comes_once_an_epoch_with_its_picture(sampling):
+    options = TrainingOptions(batch=4, sampling=sampling, captions_per_picture=0)
+    first, second = (_captions_shown(options, epoch) for epoch in range(2))
+    all_captions = [(picture.row, caption) for picture in MANY for caption in picture.captions]
+    assert sorted(first) == sorted(second) == sorted(all_captions)
+    assert first != all_captions  # captions of one picture do not stand together
+    assert (first == second) == (sampling == "order")
+    assert first != _captions_shown(dataclasses.replace(options, seed=2), 0)
 
 
 def test_with_replacement_pictures_come_evenly_and_each_with_one_of_its_captions():
@@ -141,7 +159,7 @@ def test_more_pictures_in_a_batch_than_captions_is_told():
     with pytest.raises(DataError, match=r"^training\.batch is 46, expected at most the 45 training captions.*lower"):
         check_batch(45, options)
     check_batch(46, options)
-    for sampling in ("pictures", "order", "length"):
+    for sampling in ("pictures", "captions", "order", "length"):
         check_batch(1, dataclasses.replace(options, sampling=sampling))
 
 

@@ -6,7 +6,14 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs the training extra")
 
 from showtell.architectures import AttendOptions  # noqa: E402
-from showtell.errors import CheckpointError, DataError, EncoderError, ShowtellError, VocabularyError  # noqa: E402
+from showtell.errors import (  # noqa: E402
+    CheckpointError,
+    DataError,
+    EncoderError,
+    RecipeError,
+    ShowtellError,
+    VocabularyError,
+)
 from showtell.files import lock  # noqa: E402
 from showtell.models.attend import AttendDecoder  # noqa: E402
 from showtell.models.captioner import CaptionModel  # noqa: E402
@@ -173,6 +180,22 @@ def test_a_layer_that_is_not_there_is_told_before_anything_is_written(few_shapes
         tiny_trainer(few_shapes, tmp_path / "run", "encoder.train_from=layer9", base=PIXELS)
     with pytest.raises(EncoderError, match=r"resnet10t has no layer 'layer7'"):
         tiny_trainer(few_shapes, tmp_path / "run", "encoder.layer=layer7", base=PIXELS)
+    assert not (tmp_path / "run").exists()
+
+
+def test_only_the_named_parts_of_the_decoder_learn(few_shapes, tmp_path):
+    trainer, _ = tiny_trainer(few_shapes, tmp_path / "run", 'training.only=["words", "cell.cell"]')
+    before = _weights(trainer.model)
+    trainer._step(_first_batch(trainer))
+    changed = {name for name, weight in _weights(trainer.model).items() if not torch.equal(weight, before[name])}
+    assert {name.split(".")[1] for name in changed} == {"words", "cell"}
+    learning = sum(len(group["params"]) for group in trainer.optimizer.param_groups)
+    assert learning == len([name for name in before if name.startswith(("decoder.words.", "decoder.cell."))])
+
+
+def test_a_part_that_is_not_there_is_told_before_anything_is_written(few_shapes, tmp_path):
+    with pytest.raises(RecipeError, match=r"training\.only names 'word', the decoder's parts are .*words"):
+        tiny_trainer(few_shapes, tmp_path / "run", 'training.only=["word"]')
     assert not (tmp_path / "run").exists()
 
 

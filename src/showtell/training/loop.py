@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from showtell import __version__
-from showtell.errors import ShowtellError
+from showtell.errors import RecipeError, ShowtellError
 from showtell.files import lock
 from showtell.models.captioner import CaptionModel
 from showtell.recipe import Recipe, TrainingOptions
@@ -66,6 +66,7 @@ class Trainer:
         self.progress = Progress()
         torch.manual_seed(_seed(self.options.seed))
         self.model = self.run.model().to(self.device)
+        choose_learning(self.model.decoder, self.options.only)
         self.optimizer = make_optimizer(self.model, self.recipe)
         self.average: CaptionModel | None = None  # made at the first step, from what the run begins with
         self.steps = steps_per_epoch(self.splits.train, self.options)
@@ -226,9 +227,26 @@ def update_average(average: nn.Module, model: nn.Module, share: float) -> None:
         ours.copy_(theirs)
 
 
+def choose_learning(decoder: nn.Module, only: Sequence[str]) -> None:
+    """Let all of a decoder learn, or only the parts of these names. Raises `RecipeError` where it has no such part."""
+    if not only:
+        return
+    names = [name for name, _ in decoder.named_parameters()]
+    for part in only:
+        if not any(_within(name, part) for name in names):
+            parts = ", ".join(dict.fromkeys(name.partition(".")[0] for name in names))
+            raise RecipeError(f"training.only names {part!r}, the decoder's parts are {parts}")
+    for name, parameter in decoder.named_parameters():
+        parameter.requires_grad_(any(_within(name, part) for part in only))
+
+
+def _within(name: str, part: str) -> bool:
+    return f"{name}.".startswith(f"{part}.")
+
+
 def make_optimizer(model: CaptionModel, recipe: Recipe) -> torch.optim.Optimizer:
     """The recipe's optimizer: the decoder's weights in group 0, the encoder's, where it learns, in group 1."""
-    groups: list[dict[str, Any]] = [{"params": list(model.decoder.parameters())}]
+    groups: list[dict[str, Any]] = [{"params": [p for p in model.decoder.parameters() if p.requires_grad]}]
     if model.encoder is not None:
         groups.append({"params": [p for p in model.encoder.parameters() if p.requires_grad]})
     options = recipe.training

@@ -15,7 +15,7 @@ from showtell.recipe import Recipe, recipe_from_dict
 from showtell.training.checkpoint import best_checkpoint, latest_checkpoint, load_part
 from showtell.training.dataset import by_split, fingerprint, pictures, vocabulary_of
 from showtell.training.features import Filled, feature_store, fill, pixel_store
-from showtell.training.loop import Splits, Trainer, choose_device
+from showtell.training.loop import Splits, Trainer, choose_device, choose_learning
 from showtell.training.run import DataSource, Run, create_run, open_run, same_but
 from showtell.training.sampling import caption_count, check_batch, training_part
 
@@ -146,12 +146,15 @@ def _new_run(
         if before.recipe.encoder.train:
             load_part(checkpoint, "encoder", encoder)
         # A decoder that does not fit is told now, not after hours of filling the store.
-        load_part(checkpoint, "decoder", build_decoder(recipe, encoder, len(before.vocabulary)))
+        decoder = build_decoder(recipe, encoder, len(before.vocabulary))
+        load_part(checkpoint, "decoder", decoder)
+        choose_learning(decoder, recipe.training.only)
         source = source_of(request)
         return create_run(out, recipe, before.vocabulary, encoder, examples, source, str(start_from.absolute()))
     encoder = encoder_of(request, recipe)
     vocabulary = vocabulary_of(train_examples, recipe.vocabulary)
-    build_decoder(recipe, encoder, len(vocabulary))  # what cannot take this encoder's regions is told now, not later
+    # What cannot take this encoder's regions is told now, not later.
+    choose_learning(build_decoder(recipe, encoder, len(vocabulary)), recipe.training.only)
     return create_run(out, recipe, vocabulary, encoder, examples, source_of(request))
 
 

@@ -32,7 +32,7 @@ class Reporter:
 
     def begin(self) -> None:
         trainer = self.trainer
-        size = sum(parameter.numel() for parameter in trainer.model.parameters())
+        size = sum(p.numel() for p in trainer.model.parameters() if p.requires_grad)
         self.say(
             f"{trainer.recipe.name}: {len(trainer.splits.train):,} training pictures, {len(trainer.splits.val):,} for "
             f"validation, {len(trainer.run.vocabulary):,} words, {size:,} parameters learn on {trainer.device.type}"

@@ -58,7 +58,7 @@ def steps_per_epoch(train: Sequence[Picture], options: TrainingOptions) -> int:
     captions = caption_count(train)
     if options.sampling == "replacement":
         return captions // options.batch
-    return -(-(captions if options.sampling == "length" else len(train)) // options.batch)
+    return -(-(len(train) if options.sampling == "pictures" else captions) // options.batch)
 
 
 def epoch_batches(train: Sequence[Picture], options: TrainingOptions, epoch: int, start: int = 0) -> Iterator[Batch]:
@@ -78,8 +78,24 @@ def _shuffled(train: Sequence[Picture], options: TrainingOptions, epoch: int) ->
     return lambda step, _: [train[i] for i in order[step * options.batch : (step + 1) * options.batch]]
 
 
+def _all_captions(train: Sequence[Picture], options: TrainingOptions, epoch: int) -> Choose:
+    """Every caption once, each with a picture of its own, shuffled for each epoch."""
+    return _captions_by(np.random.default_rng([options.seed, epoch]), train, options)
+
+
 def _in_order(train: Sequence[Picture], options: TrainingOptions, epoch: int) -> Choose:
-    return lambda step, _: list(train[step * options.batch : (step + 1) * options.batch])
+    """The same, shuffled once for all epochs."""
+    return _captions_by(np.random.default_rng([options.seed, 0, 0, 2]), train, options)
+
+
+def _captions_by(random: np.random.Generator, train: Sequence[Picture], options: TrainingOptions) -> Choose:
+    captions = [(picture, number) for picture in train for number in range(len(picture.captions))]
+    order = random.permutation(len(captions))
+
+    def choose(step: int, _: np.random.Generator) -> list[Picture]:
+        return [_with_caption(*captions[i]) for i in order[step * options.batch : (step + 1) * options.batch]]
+
+    return choose
 
 
 def _with_replacement(train: Sequence[Picture], options: TrainingOptions, epoch: int) -> Choose:
@@ -113,6 +129,7 @@ def _with_caption(picture: Picture, number: int) -> Picture:
 
 _CHOICES: dict[str, Callable[[Sequence[Picture], TrainingOptions, int], Choose]] = {
     "pictures": _shuffled,
+    "captions": _all_captions,
     "order": _in_order,
     "replacement": _with_replacement,
     "length": _of_one_length,
