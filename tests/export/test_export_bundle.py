@@ -175,7 +175,7 @@ def _largest(model):
     ("graph", "tensor", "change"),
     [
         ("step_graph", "decoder.words.bias", lambda v: v + np.linspace(0, 0.01, v.size, dtype=np.float32)),
-        ("start_graph", "decoder.key.bias", lambda v: v + 1),
+        ("start_graph", "decoder.attention.key.bias", lambda v: v + 1),
         ("encoder_graph", "mean", lambda v: v + 20),
     ],
 )

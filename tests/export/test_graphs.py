@@ -318,4 +318,5 @@ def test_compressed_graphs_compute_with_the_rounded_weights_and_nothing_else_cha
         for memory, state in [model.decoder.start(regions[2])]
     ]
     np.testing.assert_allclose(log_probs[0], log_probs[1], rtol=1e-4, atol=1e-3)
-    assert not np.allclose(log_probs[0], log_probs[2], rtol=1e-4, atol=1e-3)
+    rounding = np.abs(log_probs[0] - log_probs[2]).max()
+    assert rounding > 5 * np.abs(log_probs[0] - log_probs[1]).max()

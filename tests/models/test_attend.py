@@ -137,15 +137,14 @@ def test_words_past_the_end_of_a_caption_change_nothing():
 @torch.no_grad()
 def test_the_context_is_the_attended_mean_through_the_gate():
     decoder = _decoder(gate=True, projection=0)
+    look = decoder.attention
     regions, _, _ = _told()
     memory, _ = decoder.start(regions)
     hidden = torch.randn(2, 3, SMALL["hidden"])
     context, attention = decoder.attend(hidden, memory)
     for b, k in itertools.product(range(2), range(3)):
         # The paper's equations, one region at a time.
-        energies = [
-            decoder.energy(torch.tanh(decoder.key(regions[b, r]) + decoder.query(hidden[b, k]))) for r in range(REGIONS)
-        ]
+        energies = [look.energy(torch.tanh(look.key(regions[b, r]) + look.query(hidden[b, k]))) for r in range(REGIONS)]
         weights = torch.cat(energies).softmax(0)
         mean = sum(weight * region for weight, region in zip(weights, regions[b], strict=True))
         _close(attention[b, k], weights)

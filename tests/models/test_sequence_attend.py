@@ -4,6 +4,7 @@ torch = pytest.importorskip("torch", reason="needs the training extra")
 
 from showtell.architectures import SequenceAttendOptions  # noqa: E402
 from showtell.models.sequence_attend import SequenceAttendDecoder  # noqa: E402
+from torch_cell import torch_cell  # noqa: E402
 
 REGIONS, SIZE, VOCABULARY = 6, 5, 11
 SMALL = {"projection": 8, "embedding": 7, "hidden": 9, "attention": 4, "dropout": 0.0}
@@ -41,13 +42,13 @@ def test_words_are_told_by_attention_over_what_was_read(cell):
     regions = torch.randn(REGIONS, SIZE)
     memory, state = decoder.start(regions.unsqueeze(0))
     source, mine = _read(decoder, cell, regions)
-    attention = decoder.attention
+    attention, teller = decoder.attention, torch_cell(decoder.cell)
     for word in (1, 7, 4, 10):
         hidden = mine[0] if cell == "lstm" else mine
         scores = [attention.energy.weight[0] @ torch.tanh(attention.key(h) + attention.query(hidden)) for h in source]
         weights = torch.stack(scores).softmax(0)
         context = sum(weight * h for weight, h in zip(weights, source, strict=True))
-        mine = decoder.cell.cell(torch.cat((context, decoder.embed.weight[word])), mine)
+        mine = teller(torch.cat((decoder.embed.weight[word], context)), mine)
         hidden = mine[0] if cell == "lstm" else mine
         expected = decoder.words(torch.tanh(decoder.combine(torch.cat((hidden, context))))).log_softmax(0)
         log_probs, state, looked = decoder.step(torch.tensor([[word]]), state, memory)

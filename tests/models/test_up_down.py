@@ -4,6 +4,7 @@ torch = pytest.importorskip("torch", reason="needs the training extra")
 
 from showtell.architectures import UpDownOptions  # noqa: E402
 from showtell.models.up_down import UpDownDecoder  # noqa: E402
+from torch_cell import torch_cell  # noqa: E402
 
 REGIONS, SIZE, VOCABULARY = 6, 5, 11
 OPTIONS = UpDownOptions(embedding=7, hidden=9, attention=4, dropout=0.0)
@@ -23,10 +24,10 @@ def test_words_are_told_by_the_papers_equations():
     regions, words = torch.randn(REGIONS, SIZE), [1, 7, 4, 10]
     memory, state = decoder.start(regions.unsqueeze(0))
     # One picture, one caption, one region after another; torch's own cells.
-    attention_lstm, language_lstm, attention = decoder.look.cell, decoder.tell.cell, decoder.attention
+    attention_lstm, language_lstm, attention = torch_cell(decoder.look), torch_cell(decoder.tell), decoder.attention
     h1 = c1 = h2 = c2 = torch.zeros(OPTIONS.hidden)
     for word in words:
-        h1, c1 = attention_lstm(torch.cat((h2, regions.mean(0), decoder.embed.weight[word])), (h1, c1))
+        h1, c1 = attention_lstm(torch.cat((regions.mean(0), h2, decoder.embed.weight[word])), (h1, c1))
         scores = [
             attention.energy.weight[0] @ torch.tanh(attention.key(region) + attention.query(h1)) for region in regions
         ]

@@ -163,6 +163,16 @@ def test_more_pictures_in_a_batch_than_captions_is_told():
         check_batch(1, dataclasses.replace(options, sampling=sampling))
 
 
+@pytest.mark.parametrize("sampling", SAMPLINGS)
+def test_the_pictures_of_a_batch_come_with_the_longest_caption_first(sampling):
+    for batch in epoch_batches(MANY, TrainingOptions(batch=6, sampling=sampling), 0):
+        assert (np.diff(batch.lengths.max(1)) <= 0).all()
+        assert (np.diff(batch.lengths, axis=1) <= 0).all()
+        for row, tokens, targets in zip(batch.rows, batch.tokens, batch.targets, strict=True):  # all in one order
+            assert tuple(targets[0][targets[0] != PAD].tolist()) in MANY[row].captions
+            assert tokens[0, 1:].tolist() == [word if word != END else PAD for word in targets[0, :-1].tolist()]
+
+
 # Padding that counts
 
 

@@ -10,11 +10,11 @@ from torch import Tensor, nn
 class AdditiveAttention(nn.Module):
     """A hidden state looks for regions: score = v . tanh(W1 region + W2 hidden)."""
 
-    def __init__(self, region_size: int, hidden_size: int, attention_size: int) -> None:
+    def __init__(self, region_size: int, hidden_size: int, attention_size: int, *, bias: bool = False) -> None:
         super().__init__()
         self.key = nn.Linear(region_size, attention_size)  # W1, once for a picture
         self.query = nn.Linear(hidden_size, attention_size)  # W2, anew for each word
-        self.energy = nn.Linear(attention_size, 1, bias=False)  # v
+        self.energy = nn.Linear(attention_size, 1, bias=bias)  # v; a bias changes no attention
 
     def forward(
         self, hidden: Tensor, keys: Tensor, regions: Tensor, mask: Tensor | None = None

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from showtell.architectures import AttendOptions
-from showtell.models.decoder import Decoder, Told, valid_words
+from showtell.models.additive import AdditiveAttention
+from showtell.models.decoder import Decoder, Told, mean_region, valid_words, word_by_word
 from showtell.models.recurrent import RecurrentCell
 
 
@@ -31,12 +32,10 @@ class AttendDecoder(Decoder):
         self.places = nn.Parameter(torch.randn(region_count, projected) * 0.1) if options.places else None
         self.embed = nn.Embedding(vocabulary_size, options.embedding)
 
-        self.key = nn.Linear(projected, options.attention)
-        self.query = nn.Linear(options.hidden, options.attention)
-        self.energy = nn.Linear(options.attention, 1, bias=options.attention_bias)
+        self.attention = AdditiveAttention(projected, options.hidden, options.attention, bias=options.attention_bias)
         self.gate = nn.Linear(options.hidden, projected) if options.gate else None
 
-        self.cell = RecurrentCell(options.cell, projected + options.embedding, options.hidden)
+        self.cell = RecurrentCell(options.cell, {"word": options.embedding, "context": projected}, options.hidden)
         self.initial = nn.ModuleDict(
             {name: nn.Linear(projected, options.hidden) for name in self.cell.state_names}
             if options.initial_state == "mean"
@@ -64,13 +63,10 @@ class AttendDecoder(Decoder):
         regions = self.project_activation(self.project(self.region_dropout(regions)))  # (B, R, P)
         if self.places is not None:
             regions = regions + self.places
-        memory = {"regions": regions, "keys": self.key(regions)}  # (B, R, P), (B, R, A)
-        if mask is None:
-            mean = regions.mean(1, keepdim=True)  # (B, 1, P)
-        else:
+        memory = {"regions": regions, "keys": self.attention.key(regions)}  # (B, R, P), (B, R, A)
+        if mask is not None:
             memory["mask"] = mask
-            real = mask.unsqueeze(2).to(regions.dtype)  # (B, R, 1)
-            mean = (regions * real).sum(1, keepdim=True) / real.sum(1, keepdim=True).clamp(min=1)
+        mean = mean_region(regions, mask)  # (B, 1, P)
         state = {
             name: self.initial[name](mean).tanh()
             if name in self.initial
@@ -81,13 +77,7 @@ class AttendDecoder(Decoder):
 
     def attend(self, hidden: Tensor, memory: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Hidden state (B, K, H) -> context (B, K, P) and attention (B, K, R), which sums to 1."""
-        query = self.query(hidden).unsqueeze(2)  # (B, K, 1, A)
-        keys = memory["keys"].unsqueeze(1)  # (B, 1, R, A)
-        energy = self.energy((keys + query).tanh()).squeeze(3)  # (B, K, R)
-        if "mask" in memory:
-            energy = energy.masked_fill(~memory["mask"].unsqueeze(1), -torch.inf)
-        attention = energy.softmax(2)
-        context = attention.to(memory["regions"].dtype) @ memory["regions"]  # (B, K, P)
+        context, attention = self.attention(hidden, memory["keys"], memory["regions"], memory.get("mask"))
         if self.gate is not None:
             context = self.gate(hidden).sigmoid() * context
         return context, attention
@@ -97,11 +87,19 @@ class AttendDecoder(Decoder):
     ) -> tuple[Tensor, dict[str, Tensor], Tensor]:
         """Tokens (B, K), state (B, K, H) each -> log-probabilities (B, K, V), new state, attention (B, K, R)."""
         embedding = self.embed(tokens)  # (B, K, E)
-        context, attention = self.attend(state["hidden"], memory)
-        gates = self.cell.inputs(context, 0, bias=True) + self.cell.inputs(embedding, context.shape[-1])
-        new = self.cell(gates, dict(state))
-        logits = self.words(self.before_words(embedding, new["hidden"], context))  # (B, K, V)
+        new, (hidden, context, attention) = self.next_word(
+            self.cell.inputs["word"](embedding), dict(state), dict(memory)
+        )
+        logits = self.words(self.before_words(embedding, hidden, context))  # (B, K, V)
         return logits.log_softmax(-1), new, attention
+
+    def next_word(
+        self, gates: Tensor, state: dict[str, Tensor], memory: dict[str, Tensor]
+    ) -> tuple[dict[str, Tensor], tuple[Tensor, ...]]:
+        """Gates of the last word (B, K, G * H), state -> new state; hidden, context (B, K, P), attention (B, K, R)."""
+        context, attention = self.attend(state["hidden"], memory)
+        new = self.cell(self.cell.inputs["context"](context) + gates, state)
+        return new, (new["hidden"], context, attention)
 
     def before_words(self, embedding: Tensor, hidden: Tensor, context: Tensor) -> Tensor:
         """What the words are told from: (..., E), or (..., H) where the hidden state alone tells them."""
@@ -117,28 +115,11 @@ class AttendDecoder(Decoder):
 
     def tell(self, memory: dict[str, Tensor], state: dict[str, Tensor], tokens: Tensor, lengths: Tensor) -> Told:
         """`forward` from what `start` gives."""
-        captions, steps = tokens.shape[1:]
         embedding = self.dropout(self.embed(tokens))  # (B, K, T, E)
-        context_size = memory["regions"].shape[2]
-        gates = self.cell.inputs(embedding, context_size, bias=True)  # (B, K, T, G * H)
-        state = {name: value.expand(-1, captions, -1) for name, value in state.items()}  # (B, K, H)
-        hiddens, contexts, attentions = [], [], []
-        # Longest first, so that at step t only the first `alive` captions of each picture are still being told.
-        alive_at = (lengths.max(0).values.unsqueeze(0) > torch.arange(steps, device=lengths.device).unsqueeze(1)).sum(1)
-        for t, alive in enumerate(alive_at.tolist()):
-            if alive == 0:
-                steps = t
-                break
-            state = {name: value[:, :alive] for name, value in state.items()}
-            context, attention = self.attend(state["hidden"], memory)
-            state = self.cell(self.cell.inputs(context, 0) + gates[:, :alive, t], state)
-            rest = (0, 0, 0, captions - alive)
-            hiddens.append(nn.functional.pad(state["hidden"], rest))
-            contexts.append(nn.functional.pad(context, rest))
-            attentions.append(nn.functional.pad(attention, rest))
-        valid = valid_words(lengths, steps)  # (B, K, T)
-        told = self.before_words(
-            embedding[:, :, :steps][valid], torch.stack(hiddens, 2)[valid], torch.stack(contexts, 2)[valid]
-        )  # (N, E)
-        attention = torch.stack(attentions, 2) * valid.unsqueeze(3)  # (B, K, T, R)
-        return Told(self.words(told), attention)
+        # (B, K, T, H), (B, K, T, P), (B, K, T, R)
+        hidden, context, attention = word_by_word(
+            self.next_word, self.cell.inputs["word"](embedding), state, memory, lengths
+        )
+        valid = valid_words(lengths, tokens.shape[2])  # (B, K, T)
+        told = self.before_words(embedding[valid], hidden[valid], context[valid])  # (N, E)
+        return Told(self.words(told), attention * valid.unsqueeze(3))

@@ -5,11 +5,12 @@ it, V vocabulary size, N words told in all.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from showtell.errors import RecipeError
 
@@ -53,8 +54,57 @@ class Decoder(nn.Module, ABC):
         """Teacher forcing: every next word of every caption at once; the same numbers as `step` word by word.
 
         Regions (B, R, D); tokens (B, K, T) int64, the start mark first; lengths (B, K) of words to tell, a picture's
-        captions sorted longest first, 0 where a picture has fewer captions.
+        captions sorted longest first, 0 where a picture has fewer captions. Pictures in the order of their longest
+        captions take least time.
         """
+
+
+# Inputs of a word (b, k, ...), state (b, k, ...), memory (b, ...) -> new state, and what is to be kept, (b, k, ...).
+NextWord = Callable[
+    [Tensor, dict[str, Tensor], dict[str, Tensor]],
+    tuple[dict[str, Tensor], tuple[Tensor, ...]],
+]
+
+
+def word_by_word(
+    next_word: NextWord, inputs: Tensor, state: Mapping[str, Tensor], memory: Mapping[str, Tensor], lengths: Tensor
+) -> tuple[Tensor, ...]:
+    """Go through captions (B, K) of these lengths a word at a time, as attention must that is asked by the last state.
+
+    Inputs (B, K, T, ...) are what is read at each word, `state` (B, 1, ...) and `memory` what `start` gives. Returns
+    what `next_word` keeps, (B, K, T, size) each, zero where nothing was computed: at each word only pictures and
+    captions up to the last that is still being told are. With the longest first, those are few at the end.
+    """
+    pictures, captions = lengths.shape
+    state = {name: value.expand(-1, captions, *value.shape[2:]) for name, value in state.items()}  # (B, K, ...)
+    kept: list[tuple[Tensor, ...]] = []
+    for t, (b, k) in enumerate(_being_told(lengths)):
+        state, outputs = next_word(
+            inputs[:b, :k, t],
+            {name: value[:b, :k] for name, value in state.items()},
+            {name: value[:b] for name, value in memory.items()},
+        )
+        kept.append(tuple(F.pad(o, (0, 0, 0, captions - k, 0, pictures - b)) for o in outputs))
+    untold = (0, 0, 0, inputs.shape[2] - len(kept))
+    return tuple(F.pad(torch.stack(steps, 2), untold) for steps in zip(*kept, strict=True))
+
+
+def _being_told(lengths: Tensor) -> list[tuple[int, int]]:
+    """For each word: how many pictures, and captions of each, hold all that are still being told."""
+    lengths = lengths.cpu()  # at once: to ask a GPU at each word would hold it up
+    pictures, captions = (lengths.max(dim).values for dim in (1, 0))  # (B,), (K,)
+    return [
+        (int((pictures > t).nonzero().max()) + 1, int((captions > t).nonzero().max()) + 1)
+        for t in range(int(lengths.max()))
+    ]
+
+
+def mean_region(regions: Tensor, mask: Tensor | None) -> Tensor:
+    """Regions (B, R, P), mask (B, R) true where a region is real -> their mean (B, 1, P)."""
+    if mask is None:
+        return regions.mean(1, keepdim=True)
+    real = mask.unsqueeze(2)  # (B, R, 1)
+    return regions.masked_fill(~real, 0).sum(1, keepdim=True) / real.sum(1, keepdim=True).clamp(min=1)
 
 
 def valid_words(lengths: Tensor, steps: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""LSTM and GRU: a cell whose input part may be computed for all time steps at once, and a stack of layers.
+"""LSTM and GRU: a cell whose input may be computed in parts, for all time steps at once, and a stack of layers.
 
 N rows (any leading shape), I input size, H hidden size, G gates (4 for LSTM, 3 for GRU); B pictures, K captions of
 each, M captions in all, T words.
@@ -13,33 +13,32 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 
 class RecurrentCell(nn.Module):
-    """torch's own cell and parameters, taken apart: `inputs` is linear and can be summed over parts of the input.
+    """An LSTM or GRU cell whose input has named parts, each with a matrix of its own.
 
-    The state is a dict of "hidden" and, for the LSTM, "cell", each (N, H).
+    The parts' products add up, so that those of words, known beforehand in training, are made for all words at once.
+    The parameters are those of torch's cell, cut into parts: as many, drawn alike. The state is a dict of "hidden" and,
+    for the LSTM, "cell", each (N, H).
     """
 
-    def __init__(self, kind: str, input_size: int, hidden_size: int) -> None:
+    def __init__(self, kind: str, sizes: Mapping[str, int], hidden_size: int) -> None:
         super().__init__()
         self.kind = kind
-        self.hidden_size = hidden_size
-        self.cell = nn.LSTMCell(input_size, hidden_size) if kind == "lstm" else nn.GRUCell(input_size, hidden_size)
+        gates = (4 if kind == "lstm" else 3) * hidden_size
+        first = next(iter(sizes))
+        # part (N, I) -> what it adds to the gates (N, G * H); the first brings the bias
+        self.inputs = nn.ModuleDict({name: nn.Linear(size, gates, bias=name == first) for name, size in sizes.items()})
+        self.recurrent = nn.Linear(hidden_size, gates)
+        for parameter in self.parameters():
+            nn.init.uniform_(parameter, -(hidden_size**-0.5), hidden_size**-0.5)
 
     @property
     def state_names(self) -> tuple[str, ...]:
         return ("hidden", "cell") if self.kind == "lstm" else ("hidden",)
 
-    def inputs(self, part: Tensor, start: int, *, bias: bool = False) -> Tensor:
-        """What the input's columns from `start` on, `part` (N, i), add to the gates: (N, G * H)."""
-        weight = self.cell.weight_ih[:, start : start + part.shape[-1]]
-        return F.linear(part, weight, self.cell.bias_ih if bias else None)
-
-    def forward(self, inputs: Tensor, state: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Input part of the gates (N, G * H), bias included, and the state -> the new state."""
-        hidden = state["hidden"]
-        recurrent = F.linear(hidden, self.cell.weight_hh, self.cell.bias_hh)  # (N, G * H)
+    def forward(self, inputs: Tensor, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The sum of all parts of the gates' input (N, G * H) and the state -> the new state."""
         # Under autocast the products come in bf16; the state itself must not lose bits at every word.
-        inputs, recurrent = inputs.float(), recurrent.float()
-        return advance(self.kind, inputs, recurrent, state)
+        return advance(self.kind, inputs.float(), self.recurrent(state["hidden"]).float(), state)
 
 
 class RecurrentStack(nn.Module):

@@ -14,11 +14,10 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from showtell.architectures import SequenceAttendOptions
 from showtell.models.additive import AdditiveAttention
-from showtell.models.decoder import Decoder, Told, valid_words
+from showtell.models.decoder import Decoder, Told, valid_words, word_by_word
 from showtell.models.recurrent import RecurrentCell
 
 
@@ -36,7 +35,7 @@ class SequenceAttendDecoder(Decoder):
         self.reader = network(options.projection, hidden, batch_first=True)
         self.embed = nn.Embedding(vocabulary_size, options.embedding)
         self.attention = AdditiveAttention(hidden, hidden, options.attention)
-        self.cell = RecurrentCell(options.cell, hidden + options.embedding, hidden)
+        self.cell = RecurrentCell(options.cell, {"word": options.embedding, "context": hidden}, hidden)
         self.combine = nn.Linear(2 * hidden, hidden)
         self.words = nn.Linear(hidden, vocabulary_size)
 
@@ -60,36 +59,34 @@ class SequenceAttendDecoder(Decoder):
         state = (part.view(regions.shape[0], 1, -1) for part in parts)  # (B, 1, H) each
         return memory, dict(zip(self.cell.state_names, state, strict=True))
 
-    def read_real(self, regions: Tensor, mask: Tensor) -> tuple[Tensor, Tensor | tuple[Tensor, Tensor]]:
+    def read_real(self, regions: Tensor, mask: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Read only the regions (B, R, P) where `mask` (B, R) is true, as if there were no others between them."""
-        # The real ones first, in their order.
-        order = (~mask).long().argsort(dim=1, stable=True).unsqueeze(2)  # (B, R, 1)
-        counts = mask.sum(1).clamp(min=1).cpu()
-        sequence = regions.gather(1, order.expand_as(regions))
-        packed = pack_padded_sequence(sequence, counts, batch_first=True, enforce_sorted=False)
-        outputs, last = self.reader(packed)
-        outputs = pad_packed_sequence(outputs, batch_first=True, total_length=mask.shape[1])[0]  # (B, R, H)
-        return torch.zeros_like(outputs).scatter(1, order.expand_as(outputs), outputs), last
+        # One by one, a masked one leaving the state as it is: ONNX knows nothing of torch's packed sequences.
+        state = tuple(regions.new_zeros(1, regions.shape[0], self.options.hidden) for _ in self.cell.state_names)
+        told = []
+        for region, real in zip(regions.unbind(1), mask.unbind(1), strict=True):
+            _, last = self.reader(region.unsqueeze(1), state if len(state) > 1 else state[0])  # (1, B, H) each
+            parts = last if isinstance(last, tuple) else (last,)
+            state = tuple(torch.where(real.view(1, -1, 1), new, old) for new, old in zip(parts, state, strict=True))
+            told.append(state[0].view(-1, self.options.hidden))  # (B, H)
+        return torch.stack(told, 1), state  # (B, R, H), (1, B, H) each
 
     def step(
         self, tokens: Tensor, state: Mapping[str, Tensor], memory: Mapping[str, Tensor]
     ) -> tuple[Tensor, dict[str, Tensor], Tensor]:
         """Tokens (B, K), state (B, K, H) each -> log-probabilities (B, K, V), new state, attention (B, K, R)."""
-        gates = self.word_gates(self.dropout(self.embed(tokens)))  # (B, K, G * H)
-        new, context, attention = self.next_state(gates, state, memory)
-        logits = self.words(self.before_words(new["hidden"], context))  # (B, K, V)
+        gates = self.cell.inputs["word"](self.dropout(self.embed(tokens)))  # (B, K, G * H)
+        new, (hidden, context, attention) = self.next_word(gates, dict(state), dict(memory))
+        logits = self.words(self.before_words(hidden, context))  # (B, K, V)
         return logits.log_softmax(-1), new, attention
 
-    def word_gates(self, embedding: Tensor) -> Tensor:
-        """What words (..., E) add to the gates: (..., G * H)."""
-        return self.cell.inputs(embedding, self.options.hidden, bias=True)
-
-    def next_state(
-        self, gates: Tensor, state: Mapping[str, Tensor], memory: Mapping[str, Tensor]
-    ) -> tuple[dict[str, Tensor], Tensor, Tensor]:
-        """Gates of the last word (B, K, G * H), state -> new state, context (B, K, H), attention (B, K, R)."""
+    def next_word(
+        self, gates: Tensor, state: dict[str, Tensor], memory: dict[str, Tensor]
+    ) -> tuple[dict[str, Tensor], tuple[Tensor, ...]]:
+        """Gates of the last word (B, K, G * H), state -> new state; hidden, context (B, K, H), attention (B, K, R)."""
         context, attention = self.attention(state["hidden"], memory["keys"], memory["regions"], memory.get("mask"))
-        return self.cell(self.cell.inputs(context, 0) + gates, dict(state)), context, attention
+        new = self.cell(self.cell.inputs["context"](context) + gates, state)
+        return new, (new["hidden"], context, attention)
 
     def before_words(self, hidden: Tensor, context: Tensor) -> Tensor:
         """Hidden state and context (..., H) -> what the words are told from (..., H)."""
@@ -99,21 +96,10 @@ class SequenceAttendDecoder(Decoder):
 
     def forward(self, regions: Tensor, tokens: Tensor, lengths: Tensor, mask: Tensor | None = None) -> Told:
         """See `Decoder.forward`."""
-        captions, steps = tokens.shape[1:]
         memory, state = self.start(regions, mask)
-        gates = self.word_gates(self.dropout(self.embed(tokens)))  # (B, K, T, G * H)
-        state = {name: value.expand(-1, captions, -1) for name, value in state.items()}  # (B, K, H)
-        hiddens, contexts, attentions = [], [], []
-        # Longest first, so that at step t only the first `alive` captions of each picture are still being told.
-        alive_at = (lengths.max(0).values.unsqueeze(0) > torch.arange(steps, device=lengths.device).unsqueeze(1)).sum(1)
-        for t, alive in enumerate(alive_at.tolist()):
-            state, context, attention = self.next_state(
-                gates[:, :alive, t], {name: value[:, :alive] for name, value in state.items()}, memory
-            )
-            rest = (0, 0, 0, captions - alive)
-            hiddens.append(nn.functional.pad(state["hidden"], rest))
-            contexts.append(nn.functional.pad(context, rest))
-            attentions.append(nn.functional.pad(attention, rest))
-        valid = valid_words(lengths, steps)  # (B, K, T)
-        told = self.before_words(torch.stack(hiddens, 2)[valid], torch.stack(contexts, 2)[valid])  # (N, H)
-        return Told(self.words(told), torch.stack(attentions, 2) * valid.unsqueeze(3))
+        gates = self.cell.inputs["word"](self.dropout(self.embed(tokens)))  # (B, K, T, G * H)
+        # (B, K, T, H), (B, K, T, H), (B, K, T, R)
+        hidden, context, attention = word_by_word(self.next_word, gates, state, memory, lengths)
+        valid = valid_words(lengths, tokens.shape[2])  # (B, K, T)
+        told = self.before_words(hidden[valid], context[valid])  # (N, H)
+        return Told(self.words(told), attention * valid.unsqueeze(3))

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from showtell.architectures import TopicOptions
 from showtell.errors import DataError, MissingExtraError
 from showtell.models.attend import AttendDecoder
-from showtell.models.decoder import Told
+from showtell.models.decoder import Told, mean_region
 from showtell.vocabulary import SPECIALS
 
 COMMONEST = 0.5  # words in the captions of more than this share of the pictures say nothing of a topic
@@ -68,12 +68,7 @@ class TopicDecoder(AttendDecoder):
 
     def predicted(self, memory: dict[str, Tensor]) -> Tensor:
         """Scores (B, C) of a picture's topics, from its mean region."""
-        regions = memory["regions"]  # (B, R, P)
-        if "mask" in memory:
-            real = memory["mask"].unsqueeze(2).to(regions.dtype)
-            mean = (regions * real).sum(1) / real.sum(1).clamp(min=1)
-        else:
-            mean = regions.mean(1)
+        mean = mean_region(memory["regions"], memory.get("mask")).squeeze(1)  # (B, P)
         scores: Tensor = self.predict(mean)
         return scores
 

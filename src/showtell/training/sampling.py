@@ -66,7 +66,15 @@ def epoch_batches(train: Sequence[Picture], options: TrainingOptions, epoch: int
     choose = _CHOICES[options.sampling](train, options, epoch)
     for step in range(start, steps_per_epoch(train, options)):
         random = np.random.default_rng([options.seed, epoch, step])
-        yield make_batch(choose(step, random), options.captions_per_picture, random, padding=options.count_padding)
+        batch = make_batch(choose(step, random), options.captions_per_picture, random, padding=options.count_padding)
+        yield _longest_first(batch)
+
+
+def _longest_first(batch: Batch) -> Batch:
+    """The same with its pictures in the order of their longest captions: what is told last is told of few pictures."""
+    order = np.argsort(-batch.lengths.max(1), kind="stable")
+    rows = [batch.rows[i] for i in order]
+    return Batch(rows, batch.tokens[order], batch.targets[order], batch.lengths[order])
 
 
 # The pictures of a step, by its number and its random numbers.
