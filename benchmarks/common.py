@@ -1,6 +1,7 @@
 """What every benchmark shares: two cores, a child process measured, a table of asked and measured."""
 
 import os
+import platform
 import subprocess
 import sys
 import time
@@ -56,6 +57,17 @@ def two_cores() -> None:
     """Keep this process and its children on two processor cores, where the system allows it."""
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:2])
+
+
+def machine(*parts: str) -> str:
+    """One line that says what the figures are of: processor, cores, Python, and libraries with their versions."""
+    name = platform.processor() or platform.machine()
+    cpus = Path("/proc/cpuinfo")
+    if cpus.exists():
+        models = [line.partition(":")[2].strip() for line in cpus.read_text().splitlines() if "model name" in line]
+        name = models[0] if models else name
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return "; ".join([name, f"{cores} cores", f"Python {platform.python_version()}", *parts])
 
 
 def run(arguments: Sequence[str | Path]) -> Finished:

@@ -23,7 +23,6 @@ from showtell import Captioner
 from showtell.bundle import EMBEDDED
 from showtell.captioner import BundleBackend
 from showtell.decoding.options import DecodeOptions
-from showtell.images import read_pixels
 
 THREADS = 2
 BEAM = 3
@@ -79,7 +78,7 @@ def _in_torch(backend: BundleBackend, options: DecodeOptions, threads: int) -> C
 
     @torch.inference_mode()
     def caption(photo: Path) -> Any:
-        pixels = torch.from_numpy(read_pixels(photo, backend.images)[None])  # (1, S, S, 3)
+        pixels = torch.from_numpy(backend.read(photo)[None])  # (1, S, S, 3)
         return generate(decoder, encoder(pixels), options, TorchArrays(cpu))
 
     return caption

@@ -160,6 +160,19 @@ def test_pooled_regions_have_no_grid(tmp_path):
 # Writing
 
 
+def test_a_bundle_for_regions_from_files_has_no_encoder_and_its_manifest_says_so(tmp_path, copy):
+    files = {name: content for name, content in tiny_files().items() if name != "encoder.onnx"}
+    with pytest.raises(BundleError, match=r"a bundle needs encoder\.onnx"):
+        write_bundle(tmp_path / "b", files=files, manifest=tiny_manifest())
+    folder = write_bundle(tmp_path / "b", files=files, manifest=tiny_manifest(images=None))
+    bundle = read_bundle(folder)
+    assert bundle.manifest.images is None
+    assert set(bundle.graphs) == {"start.onnx", "step.onnx"}
+    assert json.loads((folder / "manifest.json").read_text())["images"] is None
+    change_manifest(copy, lambda table: table.pop("images"))
+    assert "key 'images' is missing" in problem(copy)
+
+
 def test_writing_replaces_an_older_bundle_and_leaves_nothing_beside_it(tmp_path):
     build_tiny_bundle(tmp_path / "b", name="old")
     (tmp_path / "b" / "stale.txt").write_text("from before")

@@ -318,6 +318,12 @@ def test_graphs_that_do_not_fit_the_manifest_are_refused(tmp_path, change, text)
         showtell.load(build_tiny_bundle(tmp_path / "b", **change))
 
 
+def test_a_model_of_several_regions_from_files_must_take_a_mask(tmp_path):
+    folder = write_bundle(tmp_path / "b", files=tiny_files(), manifest=tiny_manifest(images=None))
+    with pytest.raises(BundleError, match=r"start\.onnx: inputs are \['regions'\], expected \['mask', 'regions'\]"):
+        showtell.load(folder)
+
+
 def test_a_vocabulary_of_another_size_is_refused(tiny_bundle, tmp_path):
     folder = shutil.copytree(tiny_bundle, tmp_path / "b")
     words = tiny_files()["vocabulary.json"].replace(b'"picture"', b'"picture", "photo"')
@@ -336,6 +342,9 @@ class EchoBackend:
 
     def words(self, caption):
         return caption.split()
+
+    def read(self, source):
+        return read_pixels(source, self.images)
 
     def encode(self, pixels):
         return pixels.mean((1, 2, 3))

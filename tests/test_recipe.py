@@ -139,7 +139,10 @@ def test_settings_leave_the_callers_tables_alone():
         ("training.batch=-1", r"training\.batch is -1, expected 1 or more"),
         ("training.seed=-1", r"training\.seed is -1, expected 0 or more"),
         ("training.limit_captions=-1", r"training\.limit_captions is -1, expected 0 or more"),
-        ("training.sampling=lengths", r"sampling is 'lengths' \(did you mean 'length'\?\), known are pictures, captions"),
+        (
+            "training.sampling=lengths",
+            r"sampling is 'lengths' \(did you mean 'length'\?\), known are pictures, captions",
+        ),
         ("training.captions=last", r"training\.captions is 'last', known are all, first"),
         ("training.count_padding=1", r"training\.count_padding is 1, expected bool"),
         ("vocabulary.unknown=skip", r"vocabulary\.unknown is 'skip', known are token, drop"),

@@ -40,7 +40,7 @@ def fetch(address: str, *, max_bytes: int, timeout: float) -> bytes:
         # Characters outside ASCII and blanks are what people paste; a request line needs them quoted.
         quoted = quote(address, safe="%/:=&?~#+!$,;'@()*[]")
         ask = request.Request(quoted, headers={"User-Agent": f"showtell/{__version__}", "Accept": "image/*,*/*;q=0.5"})
-        with _opener().open(ask, timeout=timeout) as answer:
+        with opener().open(ask, timeout=timeout) as answer:
             content = bytearray()
             while chunk := answer.read1(_CHUNK):
                 content += chunk
@@ -56,19 +56,20 @@ def fetch(address: str, *, max_bytes: int, timeout: float) -> bytes:
             return bytes(content)
     except HTTPError as error:
         error.close()
-        raise ImageError(
-            f"{name}: the server answers {error.code} ({_line(error.reason)}); check the address"
-        ) from error
+        raise ImageError(f"{name}: the server answers {error.code} ({reason_of(error)}); check the address") from error
     except (OSError, HTTPException, ValueError) as error:
-        reason = _line(getattr(error, "reason", error))
-        raise ImageError(f"{name}: cannot be fetched ({reason}); check the address and the network") from error
+        raise ImageError(
+            f"{name}: cannot be fetched ({reason_of(error)}); check the address and the network"
+        ) from error
 
 
-def _line(reason: object) -> str:
+def reason_of(error: Exception) -> str:
+    """What went wrong with a connection, in one line."""
+    reason = getattr(error, "reason", error)
     return printable((str(reason).splitlines() or [type(reason).__name__])[0])
 
 
-def _opener() -> request.OpenerDirector:
+def opener() -> request.OpenerDirector:
     """An opener that knows http and https and nothing else: no file:, no ftp:, no data:."""
     opener = request.OpenerDirector()
     for handler in (

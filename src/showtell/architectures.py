@@ -66,7 +66,7 @@ class InitInjectOptions(DecoderOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class MergeOptions(DecoderOptions):
-    """Merge: the words' own LSTM meets the picture behind it (Tanti, Gatt, Camilleri 2017, arXiv:1703.09137)."""
+    """Merge: the words' own LSTM meets the picture behind it (Tanti, Gatt, Camilleri 2017, arXiv:1708.02043)."""
 
     architecture: str = "merge"
     embedding: int = 128

@@ -24,7 +24,6 @@ FORMAT = 1
 MANIFEST = "manifest.json"
 GRAPHS = ("encoder.onnx", "start.onnx", "step.onnx")
 VOCABULARY = "vocabulary.json"
-REQUIRED = (*GRAPHS, VOCABULARY)
 WEIGHTS = ("float32", "fp16", "int8")
 EMBEDDED = Path(__file__).parent / "assets" / "pocket"
 
@@ -53,7 +52,7 @@ class Manifest:
     """What a bundle tells about itself."""
 
     name: str
-    images: ImageOptions
+    images: ImageOptions | None  # None: it has no encoder and takes regions from files
     regions: RegionGeometry
     decoding: DecodeOptions = dataclasses.field(default_factory=DecodeOptions)
     scores: Mapping[str, Any] = dataclasses.field(default_factory=dict)
@@ -61,6 +60,16 @@ class Manifest:
     licence: str = ""
     recipe: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     showtell: str = __version__  # the version that wrote it
+
+    @property
+    def graphs(self) -> tuple[str, ...]:
+        """The graphs that such a bundle holds."""
+        return GRAPHS if self.images else GRAPHS[1:]
+
+    @property
+    def masked(self) -> bool:
+        """Whether pictures may have fewer regions than the model takes: then start.onnx takes a `mask` too."""
+        return self.images is None and self.regions.count > 1
 
 
 @dataclass(frozen=True)
@@ -99,7 +108,7 @@ def read_manifest(path: Path) -> tuple[Manifest, dict[str, FileEntry]]:
     try:
         manifest = Manifest(
             name=_typed(table, "name", str),
-            images=_options(ImageOptions, _typed(table, "images", dict)),
+            images=None if table.get("images", "") is None else _options(ImageOptions, _typed(table, "images", dict)),
             regions=_options(RegionGeometry, _typed(table, "regions", dict)),
             decoding=_options(DecodeOptions, _typed(table, "decoding", dict)),
             scores=_typed(table, "scores", dict),
@@ -116,7 +125,7 @@ def read_manifest(path: Path) -> tuple[Manifest, dict[str, FileEntry]]:
         raise BundleError(f"{where}: {error}; {_AGAIN}") from error
     for name in files:
         _check_name(name, where)
-    for name in REQUIRED:
+    for name in (*manifest.graphs, VOCABULARY):
         if name not in files:
             raise BundleError(f"{where}: lists no {name}; {_AGAIN}")
     return manifest, files
@@ -130,7 +139,7 @@ def read_bundle(path: str | os.PathLike[str]) -> Bundle:
     path = Path(path)
     manifest, files = read_manifest(path)
     contents = {name: _read(path / name, entry) for name, entry in files.items()}
-    graphs = {name: contents[name] for name in GRAPHS}
+    graphs = {name: contents[name] for name in manifest.graphs}
     for name, graph in graphs.items():
         refuse_unsafe_graph(graph, str(path / name))
     try:
@@ -149,7 +158,7 @@ def write_bundle(folder: str | os.PathLike[str], *, files: Mapping[str, bytes], 
     that holds anything else is left alone. Raises `BundleError` where a file is missing, badly named or not writable.
     """
     folder = Path(os.path.abspath(folder))  # noqa: PTH100 - a link to a folder stays what it is
-    if missing := [name for name in REQUIRED if name not in files]:
+    if missing := [name for name in (*manifest.graphs, VOCABULARY) if name not in files]:
         raise BundleError(f"{folder}: a bundle needs {', '.join(missing)}")
     for name in files:
         _check_name(name, folder)

@@ -1,5 +1,7 @@
 """Photos -> captions, batched: reading runs ahead of the encoder, the encoder's output is decoded, results keep order.
 
+Of a model without an encoder the same goes for files of regions: what is read is what is decoded.
+
 B pictures, S side of a picture, R regions, D region size, T words of a caption, h and w rows and columns of regions.
 """
 
@@ -7,7 +9,7 @@ import dataclasses
 import hashlib
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -21,7 +23,8 @@ from numpy.typing import NDArray
 from showtell.bundle import EMBEDDED, MANIFEST, Manifest, read_bundle
 from showtell.decoding.options import DecodeOptions
 from showtell.errors import BundleError, ImageError, MissingExtraError, RecipeError, ShowtellError
-from showtell.images import ImageOptions, Source, read_pixels
+from showtell.images import PICTURE_SUFFIXES, ImageOptions, Source
+from showtell.region_files import REGION_SUFFIXES, input_reader
 from showtell.sources import source_name
 from showtell.threads import default_threads
 from showtell.tokenizers import TOKENIZERS, join_words
@@ -43,7 +46,7 @@ class Caption:
     tokens: tuple[str, ...]  # the words apart
     log_probability: float  # natural logarithm, of the whole sentence with its end
     score: float  # what captions of one picture are ranked by: log-probability / words ** length_penalty
-    attention: NDArray[np.float32] | None = field(default=None, compare=False, repr=False)  # (T, h, w) on request
+    attention: NDArray[np.float32] | None = field(default=None, compare=False, repr=False)  # (T, h, w) or (T, R)
 
 
 @dataclass(frozen=True)
@@ -60,15 +63,19 @@ class Backend(Protocol):
     What passes between the halves is the family's own; requests with different options can share an `encode`.
     """
 
-    images: ImageOptions  # how it wants its pictures
+    images: ImageOptions | None  # how it wants its pictures; None where it takes regions from files
     decoding: DecodeOptions  # its defaults
+
+    def read(self, source: Source) -> NDArray[Any]:
+        """One source as `encode` wants it. Raises a `ShowtellError` that names it where that cannot be done."""
+        ...
 
     def words(self, caption: str) -> list[str]:
         """A caption of anyone in the words that this family's captions are made of."""
         ...
 
-    def encode(self, pixels: NDArray[np.uint8]) -> Any:
-        """Pixels (B, S, S, 3), 0..255 -> whatever `decode` takes for B pictures."""
+    def encode(self, pixels: NDArray[Any]) -> Any:
+        """What `read` gave of B pictures, such as pixels (B, S, S, 3) -> whatever `decode` takes for them."""
         ...
 
     def decode(
@@ -89,15 +96,18 @@ class BundleBackend:
         self.manifest: Manifest = bundle.manifest
         self.vocabulary: Vocabulary = bundle.vocabulary
         self.images, self.decoding = bundle.manifest.images, bundle.manifest.decoding
-        self._grid = bundle.manifest.regions.grid
+        regions = bundle.manifest.regions
+        # What the attention of a word is laid out as, if it is given at all.
+        self._places = regions.grid if self.images else (regions.count,)
+        self.read = input_reader(self.images, regions.count, regions.size)
         self._model = OnnxModel(bundle, threads=threads)
 
     def words(self, caption: str) -> list[str]:
         """A caption in the words of the vocabulary's tokenizer."""
         return TOKENIZERS[self.vocabulary.tokenizer](caption)
 
-    def encode(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Pixels (B, S, S, 3), 0..255 -> regions (B, R, D)."""
+    def encode(self, pixels: NDArray[Any]) -> NDArray[np.float32]:
+        """Pixels (B, S, S, 3), 0..255 -> regions (B, R, D); without an encoder regions, as they are."""
         return self._model.encode(pixels)
 
     def decode(
@@ -109,21 +119,26 @@ class BundleBackend:
         attention: bool = False,
     ) -> list[list[Caption]]:
         """Regions (B, R, D) -> the captions of each picture, best first."""
-        wanted = attention and self._grid is not None
+        wanted = attention and self._places is not None
         ranked = self._model.decode(regions, options, picture_keys=picture_keys, with_attention=wanted)
         return [[self._caption(hypothesis, wanted) for hypothesis in hypotheses] for hypotheses in ranked]
 
     def _caption(self, hypothesis: "Hypothesis", with_attention: bool) -> Caption:
         words = tuple(self.vocabulary.decode(hypothesis.tokens))
         maps = None
-        if with_attention and self._grid is not None:
+        if with_attention and self._places is not None:
             rows = np.empty((0, 1), np.float32) if hypothesis.attention is None else hypothesis.attention  # (T, R)
-            maps = rows.reshape(len(words), *self._grid)  # (T, h, w); a caption without words has T = 0
+            maps = rows.reshape(len(words), *self._places)  # (T, h, w) or (T, R); a caption without words has T = 0
         return Caption("", join_words(words), words, hypothesis.log_probability, hypothesis.score, maps)
 
 
 class Captioner:
-    """Describes pictures. Make one with `Captioner.load` and keep it: loading costs more than a caption."""
+    """Describes pictures. Make one with `Captioner.load` and keep it: loading costs more than a caption.
+
+    On request captions carry their attention: (T, h, w) where the encoder's regions form a grid, and otherwise None. A
+    model that takes regions from files has `images` None, and gives (T, R), in the order of a file's regions and 0
+    behind the last.
+    """
 
     def __init__(self, backend: Backend, *, threads: int | None = None) -> None:
         """`threads` read and prepare pictures ahead of the encoder; None is all cores up to four."""
@@ -141,26 +156,39 @@ class Captioner:
         return cls(BundleBackend(_find_bundle(path), threads=threads), threads=threads)
 
     @property
-    def images(self) -> ImageOptions:
-        """How pictures are prepared."""
+    def images(self) -> ImageOptions | None:
+        """How pictures are prepared; None where the model takes regions from files."""
         return self.backend.images
+
+    @property
+    def suffixes(self) -> Collection[str]:
+        """How names of files end that the model takes, in lower case."""
+        return PICTURE_SUFFIXES if self.images else REGION_SUFFIXES
 
     @property
     def decoding(self) -> DecodeOptions:
         """The options that hold where a call names none."""
         return self.backend.decoding
 
-    def encode(self, pixels: NDArray[np.uint8]) -> Any:
-        """Prepared pixels (B, S, S, 3) uint8, 0..255 -> regions (B, R, D) float32.
+    def read(self, source: Source) -> NDArray[Any]:
+        """One source as `encode` wants it: pixels (S, S, 3) uint8, or from a file regions (R, D) float32.
 
-        `images.read_pixels(source, captioner.images)` prepares one picture.
+        Raises `ImageError`, or `FeatureError` where regions do not fit.
         """
-        expected = (self.images.size, self.images.size, 3)
-        if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[1:] != expected:
-            raise ImageError(
-                f"pixels are {pixels.dtype} {pixels.shape}, expected uint8 (B, {', '.join(map(str, expected))}); "
-                "prepare them with showtell.images.read_pixels"
-            )
+        return self.backend.read(source)
+
+    def encode(self, pixels: NDArray[Any]) -> Any:
+        """Prepared pixels (B, S, S, 3) uint8, 0..255 -> regions (B, R, D) float32. `read` prepares one picture.
+
+        A model that takes regions from files gives them back as `read` gave them, NaN where a picture has fewer.
+        """
+        if self.images is not None:
+            expected = (self.images.size, self.images.size, 3)
+            if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[1:] != expected:
+                raise ImageError(
+                    f"pixels are {pixels.dtype} {pixels.shape}, expected uint8 (B, {', '.join(map(str, expected))}); "
+                    "prepare them with Captioner.read"
+                )
         return self.backend.encode(pixels)
 
     def decode(
@@ -186,10 +214,12 @@ class Captioner:
     ) -> Caption:
         """The best caption of one picture: a path, http(s) address, bytes, PIL picture or uint8 array (H, W[, 3 | 4]).
 
+        Of a model that takes regions from files: such a file, its bytes, or an array (n, D).
         `overrides` change single options: `caption("a.jpg", beam_width=5)`. `stream([source], num_captions=3)` gives
-        more than the best. Raises `ImageError` where the source gives no picture, `RecipeError` on an unknown option.
+        more than the best. Raises `ImageError` where the source gives no picture, `FeatureError` where regions do not
+        fit, `RecipeError` on an unknown option.
         """
-        pixels = read_pixels(source, self.images)[None]  # (1, S, S, 3)
+        pixels = self.read(source)[None]  # (1, S, S, 3) or (1, R, D)
         best = self.decode(
             self.encode(pixels), options, picture_keys=[picture_key(pixels[0])], attention=attention, **overrides
         )[0][0]
@@ -228,18 +258,16 @@ class Captioner:
                     else:
                         yield from (dataclasses.replace(caption, source=name) for caption in next(captions))
 
-    def _describe(
-        self, pictures: list[NDArray[np.uint8]], options: DecodeOptions, attention: bool
-    ) -> list[list[Caption]]:
+    def _describe(self, pictures: list[NDArray[Any]], options: DecodeOptions, attention: bool) -> list[list[Caption]]:
         keys = [picture_key(pixels) for pixels in pictures]
         return self.decode(self.encode(np.stack(pictures)), options, picture_keys=keys, attention=attention)
 
-    def _read(self, source: Source | Failure) -> tuple[str, NDArray[np.uint8] | Failure]:
+    def _read(self, source: Source | Failure) -> tuple[str, NDArray[Any] | Failure]:
         if isinstance(source, Failure):
             return source.source, source
         name = source_name(source)
         try:
-            return name, read_pixels(source, self.images)
+            return name, self.read(source)
         except ShowtellError as error:
             return name, Failure(name, error)
 
@@ -255,8 +283,8 @@ def load(path: str | os.PathLike[str] | None = None, *, threads: int | None = No
     return Captioner.load(path, threads=threads)
 
 
-def picture_key(pixels: NDArray[np.uint8]) -> int:
-    """A number from 0 to 2 ** 63 - 1 that prepared pixels (S, S, 3) always give, on every machine."""
+def picture_key(pixels: NDArray[Any]) -> int:
+    """A number from 0 to 2 ** 63 - 1 that prepared pixels (S, S, 3), or regions, always give, on every machine."""
     digest = hashlib.blake2b(np.ascontiguousarray(pixels).data, digest_size=8).digest()
     return int.from_bytes(digest, "little") >> 1
 

@@ -29,7 +29,7 @@ class EncoderError(ShowtellError):
 
 
 class FeatureError(ShowtellError):
-    """A feature store that belongs to another encoder, is damaged, or would hold a non-finite value."""
+    """A feature store that belongs to another encoder or is damaged, or features that do not fit or are not finite."""
 
 
 class CheckpointError(ShowtellError):

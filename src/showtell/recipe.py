@@ -3,6 +3,8 @@
 import copy
 import dataclasses
 import difflib
+import json
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -16,14 +18,16 @@ from showtell.errors import RecipeError
 from showtell.tokenizers import TOKENIZERS
 from showtell.vocabulary import UNKNOWN_RULES
 
+FILES = "files"  # the encoder's name where regions come from files
+
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderOptions:
     """Which picture network, how its output is taken, and whether it learns too."""
 
-    name: str  # timm's name
+    name: str  # timm's name; files: regions come from files, and there is no network
     pretrained: bool = True  # weights from timm, unless a file is given; false starts from random weights
-    output: str = "grid"  # grid: one region per place; pooled: the whole picture is one region
+    output: str = "grid"  # grid: one region per place; pooled: the picture is one region; flat: all places as one
     layer: str = ""  # take this layer's output (its dotted name in the network) instead of the last
     arguments: dict[str, Any] = field(default_factory=dict)  # further arguments of timm.create_model
     size: int = 0  # side in pixels; 0 is the encoder's own
@@ -32,9 +36,22 @@ class EncoderOptions:
     train_from: str = ""  # the first layer that learns, by its dotted name; those before it stay; empty is all
     learning_rate: float = 0.1  # of the encoder, as a share of training.learning_rate
     frozen_norms: bool = True  # keep batch norms at their statistics while the encoder learns
+    regions: int = 0  # files: regions of a picture at most; 0 is what the files hold
+    region_size: int = 0  # files: numbers of a region; 0 is what the files hold
 
     def __post_init__(self) -> None:
-        require("encoder", self, size=0, learning_rate=0)
+        require("encoder", self, size=0, learning_rate=0, regions=0, region_size=0)
+        if self.name != FILES:
+            return
+        if self.train:
+            raise RecipeError("encoder.train is true, but regions from files have no encoder that could learn")
+        if self.output == "flat":
+            raise RecipeError("encoder.output is 'flat', expected grid or pooled: regions from files form no grid")
+        if self.output == "grid" and self.regions == 1:
+            raise RecipeError(
+                "encoder.output is 'grid', but the files hold one region each, which leaves nothing to choose from; "
+                "set encoder.output=pooled, or take files of several regions"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,6 +121,8 @@ class Recipe:
     decoding: DecodeOptions = field(default_factory=DecodeOptions)
 
     def __post_init__(self) -> None:
+        if self.training.flip and self.encoder.name == FILES:
+            raise RecipeError("training.flip is true, but regions from files cannot be mirrored; set it to false")
         places = getattr(self.decoder, "max_words", None)
         for table, words in (("training", self.training.max_words), ("decoding", self.decoding.max_words)):
             if places is not None and words + 1 > places:
@@ -119,7 +138,7 @@ class Recipe:
 
 # Where a key takes one of a few words: any other is refused when the recipe is read, not an hour into training.
 CHOICES = {
-    "encoder.output": ("grid", "pooled"),
+    "encoder.output": ("grid", "pooled", "flat"),
     "encoder.fit": ("", "squash", "crop", "pad"),
     **{f"decoder.{key}": values for key, values in DECODER_CHOICES.items()},
     "vocabulary.tokenizer": tuple(TOKENIZERS),
@@ -166,6 +185,17 @@ def recipe_from_dict(table: Mapping[str, Any], settings: Iterable[str] = (), *, 
         _apply(changed, setting)
     recipe: Recipe = _build(Recipe, changed, where, "")
     return recipe
+
+
+def toml_value(value: Any) -> str:
+    """A value of a recipe's key as TOML writes it, in one line."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{_toml_key(key)} = {toml_value(inner)}" for key, inner in value.items()) + "}"
+    return json.dumps(value, ensure_ascii=False)  # text, numbers, truth and lists are written alike
+
+
+def _toml_key(key: str) -> str:
+    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else json.dumps(key, ensure_ascii=False)
 
 
 def _recipes() -> Any:

@@ -15,6 +15,7 @@ from showtell.decoding.arrays import NumpyArrays
 from showtell.decoding.options import DecodeOptions
 from showtell.decoding.search import Hypothesis, generate
 from showtell.errors import BundleError
+from showtell.region_files import apart
 from showtell.threads import default_threads
 from showtell.vocabulary import PAD, START, UNKNOWN
 
@@ -30,14 +31,16 @@ class OnnxDecoder:
 
     def __init__(self, start: onnxruntime.InferenceSession, step: onnxruntime.InferenceSession) -> None:
         self._start, self._step = start, step
+        self._masked = any(value.name == "mask" for value in start.get_inputs())
         self._start_outputs = [output.name for output in start.get_outputs()]
         self._step_inputs = {value.name for value in step.get_inputs()}
         self._states = [name.removeprefix(_STATE) for name in self._start_outputs if name.startswith(_STATE)]
         self._step_outputs = ["log_probs", "attention", *(_NEXT + name for name in self._states)]
 
     def start(self, regions: NDArray[np.float32]) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Regions (B, R, D) -> memory arrays (B, ...), state arrays (B, 1, ...)."""
-        values = dict(zip(self._start_outputs, self._start.run(None, {"regions": regions}), strict=True))
+        """Regions (B, R, D), NaN where a picture has fewer -> memory arrays (B, ...), state arrays (B, 1, ...)."""
+        feeds = dict(zip(("regions", "mask"), apart(regions), strict=True)) if self._masked else {"regions": regions}
+        values = dict(zip(self._start_outputs, self._start.run(None, feeds), strict=True))
         memory = {name: value for name, value in values.items() if name.startswith(_MEMORY)}
         state = {name.removeprefix(_STATE): value for name, value in values.items() if name.startswith(_STATE)}
         return memory, state
@@ -59,12 +62,14 @@ class OnnxModel:
         """`threads` are those of one call into ONNX Runtime; None is all cores up to four. Raises `BundleError`."""
         threads = threads or default_threads()
         sessions = {name: _session(bundle, name, threads) for name in bundle.graphs}
-        self._encoder = sessions["encoder.onnx"]
+        self._encoder = sessions.get("encoder.onnx")
         _check_graphs(bundle, sessions)
         self.decoder = OnnxDecoder(sessions["start.onnx"], sessions["step.onnx"])
 
-    def encode(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Pixels (B, S, S, 3), 0..255 -> regions (B, R, D)."""
+    def encode(self, pixels: NDArray[Any]) -> NDArray[np.float32]:
+        """Pixels (B, S, S, 3), 0..255 -> regions (B, R, D); without an encoder regions, as they are."""
+        if self._encoder is None:
+            return pixels
         parts = [pixels[i : i + ENCODER_PICTURES] for i in range(0, max(len(pixels), 1), ENCODER_PICTURES)]
         return np.concatenate([self._encoder.run(["regions"], {"pictures": part})[0] for part in parts])
 
@@ -76,7 +81,10 @@ class OnnxModel:
         picture_keys: Sequence[int],
         with_attention: bool = False,
     ) -> list[list[Hypothesis]]:
-        """Regions (B, R, D) -> the hypotheses of each picture, best first, attention (T, R) on request."""
+        """Regions (B, R, D), NaN where a picture has fewer -> the hypotheses of each picture, best first.
+
+        They carry their attention (T, R) on request.
+        """
         return generate(
             self.decoder,
             regions,
@@ -109,24 +117,30 @@ def _session(bundle: Bundle, name: str, threads: int) -> onnxruntime.InferenceSe
 
 def _check_graphs(bundle: Bundle, sessions: Mapping[str, onnxruntime.InferenceSession]) -> None:
     """The graphs must fit each other, the manifest and the vocabulary."""
-    encoder, start, step = (sessions[name] for name in ("encoder.onnx", "start.onnx", "step.onnx"))
+    manifest, regions = bundle.manifest, bundle.manifest.regions
+    start, step = sessions["start.onnx"], sessions["step.onnx"]
     states = {v.name.removeprefix(_STATE) for v in start.get_outputs() if v.name.startswith(_STATE)}
     given = {v.name for v in start.get_outputs()} | {"tokens"}
-    size, regions = bundle.manifest.images.size, bundle.manifest.regions
-    _expect(bundle, "encoder.onnx", {"pictures"}, {v.name for v in encoder.get_inputs()}, "inputs")
-    _expect(bundle, "start.onnx", {"regions"}, {v.name for v in start.get_inputs()}, "inputs")
+    taken = {"encoder.onnx": {"pictures"}, "start.onnx": {"regions", "mask"} if manifest.masked else {"regions"}}
+    for name, expected in taken.items():
+        if name in sessions:
+            _expect(bundle, name, expected, {v.name for v in sessions[name].get_inputs()}, "inputs")
     needed = {v.name for v in step.get_inputs()} - given
     if needed:
         raise BundleError(f"{bundle.path / 'step.onnx'}: needs {sorted(needed)}, which start.onnx does not give")
     made = {v.name for v in step.get_outputs()}
     _expect(bundle, "step.onnx", {"log_probs", "attention"} | {_NEXT + s for s in states}, made, "outputs")
-    for name, session, value, shape in (
-        ("encoder.onnx", encoder.get_inputs(), "pictures", (None, size, size, 3)),
-        ("encoder.onnx", encoder.get_outputs(), "regions", (None, regions.count, regions.size)),
-        ("start.onnx", start.get_inputs(), "regions", (None, regions.count, regions.size)),
-        ("step.onnx", step.get_outputs(), "log_probs", (None, None, len(bundle.vocabulary))),
+    side = manifest.images.size if manifest.images else None
+    for name, value, shape in (
+        ("encoder.onnx", "pictures", (None, side, side, 3)),
+        ("encoder.onnx", "regions", (None, regions.count, regions.size)),
+        ("start.onnx", "regions", (None, regions.count, regions.size)),
+        ("step.onnx", "log_probs", (None, None, len(bundle.vocabulary))),
     ):
-        found: list[Any] = next((v.shape for v in session if v.name == value), [])
+        if name not in sessions:
+            continue
+        values = (*sessions[name].get_inputs(), *sessions[name].get_outputs())
+        found: list[Any] = next((v.shape for v in values if v.name == value), [])
         # A size that the graph leaves open is text or None.
         differing = any(a != b for a, b in zip(shape, found, strict=False) if a is not None and isinstance(b, int))
         if len(found) != len(shape) or differing:

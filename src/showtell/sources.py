@@ -87,7 +87,7 @@ def open_picture(source: Source, *, max_pixels: int = MAX_PIXELS, max_bytes: int
     elif isinstance(source, np.ndarray):
         picture = _from_array(source, name)
     elif isinstance(source, str | os.PathLike | bytes | Named):
-        picture = _from_bytes(_content(source, max_bytes), name)
+        picture = _from_bytes(read_content(source, max_bytes=max_bytes), name)
         picture.info[_NAME] = name
     else:
         raise ImageError(f"{name}: expected a path, an address, bytes, a PIL picture or a uint8 array")
@@ -140,7 +140,8 @@ def read_bytes(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES) -> b
         raise ImageError(f"{name}: cannot be read ({reason}); {hint}") from error
 
 
-def _content(source: str | os.PathLike[str] | bytes | Named, max_bytes: int) -> bytes:
+def read_content(source: Source, *, max_bytes: int = MAX_BYTES) -> bytes:
+    """The bytes of a path, an address, bytes or `Named` bytes. Raises `ImageError` naming the source and the reason."""
     if isinstance(source, str) and (scheme := _ADDRESS.match(source)):
         if scheme[1].lower() not in ("http", "https"):
             raise ImageError(f"{printable(source)}: only http and https addresses are fetched; download it yourself")
@@ -150,10 +151,25 @@ def _content(source: str | os.PathLike[str] | bytes | Named, max_bytes: int) -> 
     if isinstance(source, str | os.PathLike):
         return read_bytes(source, max_bytes=max_bytes)
     content = source.content if isinstance(source, Named) else source
+    if not isinstance(content, bytes):
+        raise ImageError(f"{printable(source_name(source))}: expected a path, an address or bytes")
     if len(content) > max_bytes:
         name = printable(source_name(source))
         raise ImageError(f"{name}: {len(content)} bytes, more than the {max_bytes} allowed; make it smaller")
     return content
+
+
+def kind_of(content: bytes) -> str:
+    """What bytes that are no picture seem to be, for a message."""
+    head = content[:512]
+    if head.lstrip().lower().startswith((b"<!doctype html", b"<html")):
+        return "a web page"
+    for signature, kind in _SIGNATURES:
+        if head.startswith(signature):
+            return kind
+    if b"\0" not in head and sum(byte < 32 and byte not in b"\t\n\r\f" for byte in head) == 0:
+        return "text"
+    return f"unknown data (it starts with {head[:8].hex(' ')})"
 
 
 def _from_bytes(content: bytes, name: str) -> Image.Image:
@@ -171,7 +187,7 @@ def _from_bytes(content: bytes, name: str) -> Image.Image:
         pixels = re.search(r"\d+", str(error))
         raise _too_large(name, pixels[0] if pixels else "very many", 2 * (Image.MAX_IMAGE_PIXELS or 0)) from error
     except UnidentifiedImageError as error:
-        raise ImageError(f"{name}: no picture: found {_kind(content)}, {_EXPECTED}") from error
+        raise ImageError(f"{name}: no picture: found {kind_of(content)}, {_EXPECTED}") from error
     except Exception as error:  # see load_picture: headers are foreign data too
         raise ImageError(f"{name}: the header is damaged ({_reason(error)}); copy or download it again") from error
 
@@ -203,16 +219,3 @@ def _register_heif(name: str) -> None:
     except ImportError as error:
         raise ImageError(f"{name}: is HEIC, which needs a plug-in: pip install 'showtell[heic]'") from error
     register_heif_opener()
-
-
-def _kind(content: bytes) -> str:
-    """What bytes that are no picture seem to be, for a message."""
-    head = content[:512]
-    if head.lstrip().lower().startswith((b"<!doctype html", b"<html")):
-        return "a web page"
-    for signature, kind in _SIGNATURES:
-        if head.startswith(signature):
-            return kind
-    if b"\0" not in head and sum(byte < 32 and byte not in b"\t\n\r\f" for byte in head) == 0:
-        return "text"
-    return f"unknown data (it starts with {head[:8].hex(' ')})"

@@ -10,7 +10,7 @@ timm = pytest.importorskip("timm", reason="needs the training extra")
 
 from safetensors.torch import save_file  # noqa: E402
 
-from showtell.errors import EncoderError  # noqa: E402
+from showtell.errors import EncoderError, RecipeError  # noqa: E402
 from showtell.images import open_picture, to_pixels  # noqa: E402
 from showtell.models.encoder import build_encoder  # noqa: E402
 from showtell.recipe import EncoderOptions  # noqa: E402
@@ -132,10 +132,59 @@ def test_pooled_and_inner_layers_have_the_shapes_they_promise(weights):
         ({"output": "pooled"}, (2, 1, 512)),
         ({"layer": "layer2"}, (2, 36, 128)),
         ({"layer": "layer2", "output": "pooled"}, (2, 1, 128)),
+        ({"output": "flat"}, (2, 1, 4 * 512)),
+        ({"layer": "layer2", "output": "flat"}, (2, 1, 36 * 128)),
     ):
         encoder = build_encoder(_options(**changes), weights=weights).eval()
         with torch.inference_mode():
             assert tuple(encoder(pictures).shape) == shape == (2, encoder.region_count, encoder.region_size)
+
+
+def test_a_flat_grid_is_read_row_by_row_with_all_numbers_of_a_place_together(weights):
+    pictures = torch.randint(0, 256, (2, 48, 64, 3), dtype=torch.uint8)[:, :48, :48]
+    flat = build_encoder(_options(layer="layer2", output="flat"), weights=weights).eval()
+    assert flat.grid is None
+    with torch.inference_mode():
+        found = flat(pictures)[:, 0]
+        grid = flat.network((pictures.permute(0, 3, 1, 2).float() - flat.mean) / flat.deviation)["layer"]
+    count, rows, columns = grid.shape[1:]
+    for row, column, number in ((0, 0, 0), (0, 1, 7), (1, 0, 7), (rows - 1, columns - 1, count - 1)):
+        assert torch.equal(found[:, (row * columns + column) * count + number], grid[:, number, row, column])
+
+
+@pytest.mark.slow  # half a gigabyte of random weights
+def test_the_last_convolution_of_vgg16_flattened_has_25088_numbers():
+    encoder = build_encoder(EncoderOptions(name="vgg16.tv_in1k", pretrained=False, output="flat", size=224))
+    assert (encoder.region_count, encoder.region_size) == (1, 25_088)
+
+
+# Regions from files in an encoder's place
+
+
+def test_files_stand_in_an_encoders_place_and_pass_regions_on():
+    encoder = build_encoder(EncoderOptions(name="files", regions=3, region_size=5))
+    assert (encoder.region_count, encoder.region_size, encoder.grid, encoder.images) == (3, 5, None, None)
+    regions = torch.randn(2, 3, 5)
+    assert torch.equal(encoder(regions), regions)
+    assert encoder.blank(2).shape == (2, 3, 5)
+    assert not list(encoder.parameters())
+    other = build_encoder(EncoderOptions(name="files", regions=4, region_size=5))
+    assert other.identity() != encoder.identity()
+    pooled = build_encoder(EncoderOptions(name="files", regions=3, region_size=5, output="pooled"))
+    assert pooled.region_count == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"name": "files"}, "encoder.regions is 0 and encoder.region_size 0, expected 1 or more; .*--regions DIR"),
+        ({"name": "files", "regions": 3}, "encoder.region_size 0, expected 1 or more"),
+        ({"regions": 3}, "are of regions from files, but encoder.name is resnet10t"),
+    ],
+)
+def test_sizes_belong_to_files_and_files_need_them(options, message):
+    with pytest.raises(RecipeError, match=message):
+        build_encoder(_options(**options))
 
 
 def test_tokens_of_a_vision_transformer_are_a_grid_without_the_class_token():

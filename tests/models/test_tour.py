@@ -7,6 +7,7 @@ from click.testing import CliRunner  # noqa: E402
 from showtell.cli.recipes import command  # noqa: E402
 from showtell.recipe import read_recipe  # noqa: E402
 from showtell.training.example_batch import first_batch, made_up  # noqa: E402
+from showtell.training.prepare import Request  # noqa: E402
 from tiny_training import TINY  # noqa: E402
 
 
@@ -48,7 +49,7 @@ def test_values_tell_a_caption_word_by_word(tmp_path):
     from showtell.data.shapes import make_shapes
 
     make_shapes(tmp_path / "shapes", train=6, val=2, test=2)
-    batch = first_batch(read_recipe(str(TINY)), tmp_path / "shapes")
+    batch = first_batch(read_recipe(str(TINY)), Request(data=tmp_path / "shapes"))
     assert batch.words[0].read == "<start>"
     assert batch.words[-1].told == "<end>"
     assert [word.told for word in batch.words[:-1]] == [word.read for word in batch.words[1:]]

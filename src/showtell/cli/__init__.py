@@ -12,7 +12,7 @@ from showtell.errors import ShowtellError
 # Command -> (module under showtell.cli, one line of help). The help stands here so that listing loads no command.
 COMMANDS = {
     "caption": "Describe pictures: files, folders, addresses or standard input.",
-    "data": "Check, split or generate data sets.",
+    "data": "Load, check, split or generate data sets.",
     "features": "Fill the feature store without training.",
     "train": "Train a captioner.",
     "evaluate": "Caption a split and score the captions.",

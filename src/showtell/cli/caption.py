@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
+from functools import partial
 from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -74,6 +75,8 @@ def command(
 ) -> int:
     """Describe pictures: files, folders (with all below them), http(s) addresses, or - for standard input.
 
+    A model without an encoder takes files of regions (.npz, .safetensors) in the pictures' place.
+
     One line for each caption: the path, a tab, the words. What gives no caption is told on standard error; the rest is
     done, and the exit code is 1.
     """
@@ -84,10 +87,13 @@ def command(
 
     captioner = Captioner.load(model, threads=threads)
     options = _options(captioner, decoding)
-    drawer = _Drawer(attention, captioner.images, sources) if attention else None
-    pictures = _with_content(expand(sources), drawer)
+    if attention and captioner.images is None:
+        raise click.UsageError(f"--attention: {model} takes regions from files, which form no grid to draw")
+    drawer = _Drawer(attention, captioner.images, sources) if attention and captioner.images else None
+    found = partial(expand, sources, captioner.suffixes)
     watch = _Watch()
-    results = watch(captioner.stream(pictures, options, batch=batch, attention=drawer is not None), sources, out)
+    pictures = _with_content(found(), drawer)
+    results = watch(captioner.stream(pictures, options, batch=batch, attention=drawer is not None), found, out)
     if drawer:
         results = drawer(results)
     if sentence:
@@ -164,7 +170,7 @@ class _Watch:
 
     failures = 0
 
-    def __call__(self, results: Results, sources: tuple[str, ...], out: str | None) -> Results:
+    def __call__(self, results: Results, sources: Callable[[], Iterable[Any]], out: str | None) -> Results:
         from showtell.captioner import Failure
         from showtell.names import printable
 
@@ -179,14 +185,12 @@ class _Watch:
                     bar.write(f"showtell: {printable(str(result.error))}", file=sys.stderr)
                 yield result
 
-    def _bar(self, sources: tuple[str, ...], out: str | None) -> tqdm[Any]:
+    def _bar(self, sources: Callable[[], Iterable[Any]], out: str | None) -> tqdm[Any]:
         from tqdm import tqdm
-
-        from showtell.folders import expand
 
         # Captions that scroll by on the terminal are progress enough, and would tear the bar.
         wanted = _is_terminal(sys.stderr) and (out is not None or not _is_terminal(sys.stdout))
-        total = sum(1 for _ in expand(sources)) if wanted else 0
+        total = sum(1 for _ in sources()) if wanted else 0
         return tqdm(total=total, unit=" pictures", disable=not wanted or total < _MANY, file=sys.stderr)
 
 

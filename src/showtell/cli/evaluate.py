@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from showtell.cli.options import metric_options
+from showtell.cli.options import metric_options, regions_option
 
 if TYPE_CHECKING:
     from showtell.evaluation import Evaluation
@@ -22,6 +22,7 @@ _PATH = click.Path(path_type=Path)
 @click.option("--format", default="auto", help="Format of the data set, if it is not recognised.")
 @click.option("--images", type=_PATH, help="Folder of the pictures, if they lie elsewhere.")
 @click.option("--splits", type=_PATH, help="Split file of `showtell data split`.")
+@regions_option
 @click.option("--split", default="test", show_default=True, help="Which split: train, val or test.")
 @click.option("--beam", type=click.IntRange(1), help="Beam width; the model's own where it is not given.")
 @click.option("--out", type=_PATH, help="Also write the captions as JSON lines: path, id, caption, score.")
@@ -33,6 +34,7 @@ def command(
     format: str,
     images: Path | None,
     splits: Path | None,
+    regions: Path | None,
     split: str,
     beam: int | None,
     out: Path | None,
@@ -48,7 +50,7 @@ def command(
 
     A run is exported first: what is scored is what ships. Scores have the digits of the COCO caption evaluation, and
     `showtell score` gives the same of the captions that --out writes. A picture that cannot be read is named and left
-    out.
+    out. Region files are those that the run has learnt from, unless --regions names others.
     """
     from showtell.cli import scores
 
@@ -60,7 +62,8 @@ def command(
     from showtell.metrics.documents import read_documents
 
     counted = None if documents is None else read_documents(documents)
-    examples = read_dataset(data, format=format, image_folder=images, splits=splits).examples
+    regions = _region_files(model, regions)
+    examples = read_dataset(data, format=format, image_folder=images, splits=splits, regions=regions).examples
     captioner = Captioner.load(model, threads=threads)
     options = {} if beam is None else {"beam_width": beam}
     result = evaluate(captioner, examples, split, names, counted, spice_models, **options)
@@ -77,6 +80,21 @@ def command(
         _print(result, split, as_json=as_json, ci=ci)
         missing = scores.tell_missing([result.measured])
     return 1 if result.failures or missing else 0
+
+
+def _region_files(model: Path | None, given: Path | None) -> Path | None:
+    """The folder of region files, given or remembered by a run; None where the model takes pictures."""
+    from showtell.bundle import MANIFEST, read_manifest
+    from showtell.region_files import remembered_folder
+
+    remembered = remembered_folder(model) if model else None
+    is_bundle = model is not None and (model / MANIFEST).is_file()
+    takes_regions = read_manifest(model)[0].images is None if model and is_bundle else remembered is not None
+    if given and not takes_regions:
+        raise click.UsageError(f"--regions: {model or 'the embedded model'} takes pictures; leave it out")
+    if takes_regions and not (given or remembered):
+        raise click.UsageError(f"{model}: takes regions from files; name their folder with --regions DIR")
+    return given or remembered
 
 
 def _print(result: Evaluation, split: str, *, as_json: bool, ci: bool) -> None:

@@ -1,5 +1,6 @@
 """`showtell export`: a run as a bundle."""
 
+from functools import partial
 from pathlib import Path
 
 import click
@@ -15,6 +16,7 @@ _PATH = click.Path(path_type=Path)
 @click.option("--out", type=_PATH, help="Folder of the bundle; RUN/bundle-WEIGHTS where it is not given.")
 @click.option("--weights", type=click.Choice(["float32", "fp16", "int8"]), default="float32", show_default=True)
 @click.option("--data", type=_PATH, help="Where the run's data set lies now, if it has moved.")
+@click.option("--regions", type=_PATH, metavar="DIR", help="Where its region files lie now, if it has any.")
 @click.option("--name", help="Name of the bundle; the recipe's where it is not given.")
 @click.option("--licence", help="Its licence, as one line in the manifest.")
 @click.option("--licence-file", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="Its licence text.")
@@ -26,6 +28,7 @@ def command(
     out: Path | None,
     weights: str,
     data: Path | None,
+    regions: Path | None,
     name: str | None,
     licence: str | None,
     licence_file: Path | None,
@@ -47,7 +50,8 @@ def command(
         scores=dict(_score(text) for text in scores),
     )
     out = out or run / f"bundle-{weights}"
-    export_bundle(run, out, weights=weights, data=data, labels=labels, say=lambda line: click.echo(line, err=True))
+    say = partial(click.echo, err=True)
+    export_bundle(run, out, weights=weights, data=data, regions=regions, labels=labels, say=say)
     size = sum(path.stat().st_size for path in out.iterdir()) / 1e6
     click.echo(f"{out}: {size:.1f} MB; use it: showtell caption --model {out} PICTURE")
     return 0

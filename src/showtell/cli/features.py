@@ -19,11 +19,11 @@ def command(
 
     recipe = read_recipe(recipe_name, settings_of(settings, limit_captions, seed))
     need_training("features")
-    from showtell.training.prepare import encoder_of, fill_store, read_examples
+    from showtell.training.prepare import encoder_of, fill_store, settle
     from showtell.training.sampling import training_part
 
     request = request_of(data)
-    examples = read_examples(request)
+    recipe, examples = settle(request, recipe)
     wanted = {e.id for e in training_part([e for e in examples if e.split == "train"], recipe.training)}
     examples = [e for e in examples if e.split != "train" or e.id in wanted]
     filled = fill_store(request, encoder_of(request, recipe), examples, recipe)

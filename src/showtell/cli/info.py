@@ -17,14 +17,15 @@ _PACKAGES = ("numpy", "pillow", "onnxruntime", "pillow-heif", "torch", "torchvis
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@click.option("--model", type=click.Path(path_type=Path), metavar="BUNDLE", help="Not the embedded model but this one.")
 @click.option("--devices", is_flag=True, help="Ask PyTorch for accelerators too, which takes seconds.")
-def command(as_json: bool, devices: bool) -> int:
+def command(as_json: bool, model: Path | None, devices: bool) -> int:
     """Tell versions, paths, devices and the embedded model: what to write into a bug report."""
     facts: dict[str, dict[str, Any]] = {
         "versions": _versions(),
         "paths": _paths(),
         "devices": _devices(devices),
-        "model": _model(),
+        "model": _model(model),
     }
     if as_json:
         click.echo(json.dumps(facts, indent=2))
@@ -86,16 +87,19 @@ def _devices(ask_torch: bool) -> dict[str, Any]:
     return found
 
 
-def _model() -> dict[str, Any]:
+def _model(path: Path | None) -> dict[str, Any]:
     from showtell.bundle import EMBEDDED, read_manifest
     from showtell.errors import BundleError
 
     try:
-        manifest, files = read_manifest(EMBEDDED)
+        manifest, files = read_manifest(path or EMBEDDED)
     except BundleError as error:
         return {"name": None, "problem": str(error)}
+    side = manifest.images.size if manifest.images else 0
+    count, size = manifest.regions.count, manifest.regions.size
     return {
         "name": manifest.name,
+        "takes": f"pictures of {side} x {side}" if side else f"files of up to {count} regions of {size} numbers",
         "weights": manifest.weights,
         "bytes": sum(entry.bytes for entry in files.values()),
         "licence": manifest.licence,

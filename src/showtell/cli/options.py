@@ -17,6 +17,14 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 _FILE = click.Path(path_type=Path, dir_okay=False)
 
 
+regions_option = click.option(
+    "--regions",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Folder of region files (.npz, .safetensors), one named after each picture, in place of an encoder.",
+)
+
+
 def data_options(command: Command) -> Command:
     """The options that `request_of` turns into a `Request`."""
     for option in reversed(
@@ -25,6 +33,7 @@ def data_options(command: Command) -> Command:
             click.option("--format", default="auto", help="Format of the data set, if it is not recognised."),
             click.option("--images", type=click.Path(path_type=Path), help="Folder of the pictures, if elsewhere."),
             click.option("--splits", type=_FILE, help="Split file of `showtell data split`."),
+            regions_option,
             click.option("--encoder-weights", type=_FILE, help="Encoder weights (.safetensors) instead of timm's."),
             click.option("--encoder-config", type=_FILE, help="Their preparation (.json), if their metadata lack it."),
             click.option("--features", type=click.Path(path_type=Path), help="Folder of the feature store."),

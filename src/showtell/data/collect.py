@@ -83,8 +83,13 @@ class Collector:
             self.problem("two splits", entry.name, f"in {entry.split} and in {known} ({where}); kept in {kept}")
             entry.split = kept
 
-    def finish(self, format_name: str, files: tuple[Path, ...], image_folder: Path | None) -> Dataset:
-        """Find the pictures of all entries. Raises `DataError` where there is no caption or none of the pictures."""
+    def finish(
+        self, format_name: str, files: tuple[Path, ...], image_folder: Path | None, need_pictures: bool = True
+    ) -> Dataset:
+        """Find the pictures of all entries.
+
+        Raises `DataError` where there is no caption or, if any is needed, none of the pictures.
+        """
         read = ", ".join(file.name for file in files[:4]) or "what is there"
         if not any(entry.captions for entry in self._entries.values()):
             first = f"; first problem: {self.problems[0].where}: {self.problems[0].what}" if self.problems else ""
@@ -95,7 +100,7 @@ class Collector:
         beside = tuple(dict.fromkeys(file.parent for file in files))
         finder = PictureFinder(self.root, image_folder, beside)
         found = {key: finder.find(entry.name, entry.prefer) for key, entry in self._entries.items()}
-        if not any(found.values()):
+        if need_pictures and not any(found.values()):
             entry = next(iter(self._entries.values()))
             raise DataError(
                 f"{self.root}: none of the {len(found)} pictures that {read} names is there, such as {entry.name}; "

@@ -23,6 +23,7 @@ from showtell.data.tables import (
 )
 from showtell.data.textfiles import read_json, read_text
 from showtell.errors import DataError
+from showtell.region_files import with_region_files
 
 __all__ = ["READERS", "Dataset", "Problem", "Reader", "read_dataset"]
 
@@ -51,24 +52,34 @@ FORMATS = ("auto", *READERS)
 
 
 def read_dataset(
-    folder: Path, *, format: str = "auto", image_folder: Path | None = None, splits: Path | None = None
+    folder: Path,
+    *,
+    format: str = "auto",
+    image_folder: Path | None = None,
+    splits: Path | None = None,
+    regions: Path | None = None,
 ) -> Dataset:
     """Read a data set of any format of `READERS`, chosen by what lies in the folder or named by `format`.
 
     Pictures are looked for in the folder and its sub-folders, or in `image_folder` alone. A `splits.json` in the
-    folder, or the file `splits`, replaces the data set's own splits. What is wrong with single entries goes into
+    folder, or the file `splits`, replaces the data set's own splits. With `regions`, a folder of region files, each
+    example's `image` is its region file, and no picture need be there. What is wrong with single entries goes into
     `Dataset.problems`, and a picture that is not there is still an example. Raises `DataError` where nothing can be
     read: no such folder, no known format, text that is not UTF-8, damaged JSON, a missing column, no caption, or none
     of the pictures.
     """
-    dataset = read_own(folder, format=format, image_folder=image_folder)
+    dataset = read_own(folder, format=format, image_folder=image_folder, need_pictures=regions is None)
+    if regions is not None:
+        dataset = replace(dataset, examples=tuple(with_region_files(dataset.examples, regions)))
     stored = splits if splits is not None else dataset.root / SPLITS_FILE
     if splits is not None or stored.is_file():
         dataset = apply_splits(dataset, stored)
     return replace(dataset, problems=(*dataset.problems, *_notes_on_splits(dataset)))
 
 
-def read_own(folder: Path, *, format: str = "auto", image_folder: Path | None = None) -> Dataset:
+def read_own(
+    folder: Path, *, format: str = "auto", image_folder: Path | None = None, need_pictures: bool = True
+) -> Dataset:
     """As `read_dataset`, with the data set's own splits alone."""
     if format not in FORMATS:
         raise DataError(f"data format {format!r} is not known, expected one of {', '.join(FORMATS)}")
@@ -82,7 +93,7 @@ def read_own(folder: Path, *, format: str = "auto", image_folder: Path | None = 
         raise DataError(f"{folder}: cannot be read ({error.strerror}); check its permissions") from error
     collector = Collector(folder)
     READERS[name].read(files, collector)
-    dataset = collector.finish(name, tuple(files), image_folder)
+    dataset = collector.finish(name, tuple(files), image_folder, need_pictures)
     return replace(dataset, problems=(*dataset.problems, *others))
 
 

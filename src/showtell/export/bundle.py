@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,14 +14,14 @@ from numpy.typing import NDArray
 
 from showtell.bundle import MANIFEST, Manifest, RegionGeometry, read_bundle, write_bundle
 from showtell.decoding.search import generate
-from showtell.errors import DataError, ExportError, ImageError
+from showtell.errors import DataError, ExportError, FeatureError, ImageError
 from showtell.export.card import write_card
 from showtell.export.graphs import compress, encoder_graph, start_graph, step_graph
 from showtell.files import write_text
-from showtell.images import open_picture, to_pixels
 from showtell.metrics.cider import cider_d
 from showtell.models.captioner import CaptionModel
 from showtell.models.encoder import Encoder
+from showtell.region_files import apart, input_reader
 from showtell.runtime import OnnxModel
 from showtell.tokenizers import TOKENIZERS
 from showtell.training.arrays import TorchArrays
@@ -35,7 +36,7 @@ LOG_PROBABILITY_TOLERANCE = 1e-3
 EQUAL_SHARE = 0.98
 CIDER_TOLERANCE = 0.5  # points of 100
 
-Pixels = NDArray[np.uint8]
+Inputs = NDArray[Any]  # pixels uint8 (N, S, S, 3), or float32 regions from files (N, R, D)
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Check:
     """What the comparison found; goes into the card and the manifest."""
 
     pictures: int
-    source: str  # "validation pictures" or "generated noise"
+    source: str  # "validation pictures" or "pictures of generated noise"
     largest_difference: float  # of a word's log-probability, float32 graphs against torch
     equal: float  # share of captions
     cider_difference: float | None = None  # points, compressed against float32; None where there were no captions
@@ -66,6 +67,7 @@ def export_bundle(
     *,
     weights: str = "float32",
     data: Path | None = None,
+    regions: Path | None = None,
     labels: Labels | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> Check:
@@ -73,17 +75,13 @@ def export_bundle(
 
     `weights` is float32, fp16 or int8. The float32 graphs must give every word's log-probability within 1e-3 of torch
     (teacher-forced) and the same captions on 64 validation pictures; compressed weights the same caption on 98 % of up
-    to 1,000 and CIDEr within 0.5. `data` is where the data set lies now; where its pictures are gone the check uses
-    generated noise, and says so. Raises `ExportError` where the check fails: nothing is written then.
+    to 1,000 and CIDEr within 0.5. `data` is where the data set lies now, `regions` where its region files do; where its
+    pictures are gone the check uses generated noise, and says so. Raises `ExportError` where the check fails: nothing
+    is written then.
     """
     labels = labels or Labels()
     run = open_run(run_folder)
     model, encoder, checkpoint = load_best(run)
-    graphs = {
-        "encoder.onnx": encoder_graph(encoder),
-        "start.onnx": start_graph(model.decoder, encoder),
-        "step.onnx": step_graph(model.decoder, encoder),
-    }
     progress, _ = read_state(checkpoint)
     entry = next((e for e in progress.history if f"{e['epoch']:05d}" == checkpoint.name.split("-")[0]), {})
     found = {key: round(value, 4) for key, value in entry.items() if key.startswith("val ")}
@@ -97,12 +95,15 @@ def export_bundle(
         licence=labels.licence or f"encoder weights: {encoder.licence}; see card.md",
         recipe=run.recipe.to_dict(),
     )
+    graphs = {} if encoder.images is None else {"encoder.onnx": encoder_graph(encoder)}
+    graphs["start.onnx"] = start_graph(model.decoder, encoder, manifest.masked)
+    graphs["step.onnx"] = step_graph(model.decoder, encoder, manifest.masked)
     files = {
         "vocabulary.json": run.vocabulary.to_json().encode(),
         **{file: graph.SerializeToString() for file, graph in graphs.items()},
     }
     count = CHECKED_PICTURES if weights == "float32" else COMPARED_PICTURES
-    pictures, references, source = _pictures(run, encoder, data, count)
+    pictures, references, source = _inputs(run, encoder, data, regions, count)
     with tempfile.TemporaryDirectory() as aside:
         exact = OnnxModel(read_bundle(write_bundle(Path(aside) / "float32", files=files, manifest=manifest)))
         check = _compare_with_torch(run, model, encoder, exact, pictures[:CHECKED_PICTURES], source)
@@ -137,36 +138,50 @@ def bundle_of_run(run_folder: Path) -> Path:
     return folder
 
 
-def _pictures(run: Run, encoder: Encoder, data: Path | None, count: int) -> tuple[Pixels, list[list[str]], str]:
-    """Up to `count` prepared validation pictures (N, S, S, 3) with their captions; noise where there are none."""
+def _inputs(
+    run: Run, encoder: Encoder, data: Path | None, regions: Path | None, count: int
+) -> tuple[Inputs, list[list[str]], str]:
+    """What up to `count` validation pictures are to the model, with their captions; noise where there are none."""
     wanted = set(run.splits.get("val", [])[:count])
-    pixels, references = [], []
+    inputs, references = [], []
+    read = input_reader(encoder.images, encoder.region_count, encoder.region_size)
     try:
-        examples = [e for e in run.source.read(data).examples if e.id in wanted and e.captions]
+        examples = [e for e in run.source.read(data, regions).examples if e.id in wanted and e.captions]
     except DataError:
-        if data:
+        if data or regions:
             raise
         examples = []
     for example in examples:
         try:
-            pixels.append(to_pixels(open_picture(example.image), encoder.images))
+            inputs.append(read(example.image))
             references.append(list(example.captions))
-        except ImageError:
+        except (ImageError, FeatureError):
             continue
-    if pixels:
-        return np.stack(pixels), references, "validation pictures"
-    if data:
+    if inputs:
+        return np.stack(inputs), references, "validation pictures"
+    if data or regions:
         raise ExportError(
-            f"{data}: none of the run's {len(wanted)} validation pictures is there; expected its data set"
+            f"{regions or data}: none of the run's {len(wanted)} validation pictures is there; expected its data set"
         )
-    side = encoder.images.size
-    noise = np.random.default_rng(0).integers(0, 256, (CHECKED_PICTURES, side, side, 3), dtype=np.uint8)
+    random, shape = np.random.default_rng(0), tuple(encoder.blank(CHECKED_PICTURES).shape)
+    if encoder.images is not None:
+        return random.integers(0, 256, shape, np.uint8), [], "pictures of generated noise"
+    noise = random.random(shape, np.float32)
+    noise[np.arange(shape[1]) >= random.integers(1, shape[1] + 1, (shape[0], 1))] = np.nan  # many have fewer regions
     return noise, [], "pictures of generated noise"
+
+
+def _regions(encoder: Encoder, inputs: Inputs) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Inputs (B, ...) -> regions (B, R, D), and from files their mask (B, R)."""
+    if encoder.images is not None:
+        return encoder(torch.from_numpy(inputs)), None
+    regions, mask = apart(inputs)
+    return torch.from_numpy(regions), torch.from_numpy(mask)
 
 
 @torch.inference_mode()
 def _compare_with_torch(
-    run: Run, model: CaptionModel, encoder: Encoder, graphs: OnnxModel, pictures: Pixels, source: str
+    run: Run, model: CaptionModel, encoder: Encoder, graphs: OnnxModel, pictures: Inputs, source: str
 ) -> Check:
     cpu = torch.device("cpu")
     model, encoder = model.to(cpu).eval(), encoder.to(cpu).eval()
@@ -174,12 +189,13 @@ def _compare_with_torch(
     largest, equal = 0.0, 0
     for start in range(0, len(pictures), 16):
         batch = pictures[start : start + 16]
-        regions = encoder(torch.from_numpy(batch))
-        ours = generate(TorchDecoder(model.decoder, None, cpu), regions, options, TorchArrays(cpu))
+        regions, mask = _regions(encoder, batch)
+        decoder = TorchDecoder(model.decoder, mask, cpu)
+        ours = generate(decoder, regions, options, TorchArrays(cpu))
         tokens = [hypotheses[0].tokens for hypotheses in ours]
         theirs = graphs.decode(graphs.encode(batch), options, picture_keys=range(len(batch)))
         equal += sum(words == found[0].tokens for words, found in zip(tokens, theirs, strict=True))
-        largest = max(largest, _largest_difference(model, regions, graphs, batch, tokens))
+        largest = max(largest, _largest_difference(decoder, regions, graphs, batch, tokens))
     check = Check(len(pictures), source, largest, equal / len(pictures))
     if largest > LOG_PROBABILITY_TOLERANCE or equal < len(pictures):
         raise ExportError(
@@ -190,10 +206,10 @@ def _compare_with_torch(
 
 
 def _largest_difference(
-    model: CaptionModel, regions: torch.Tensor, graphs: OnnxModel, batch: Pixels, tokens: Sequence[tuple[int, ...]]
+    decoder: TorchDecoder, regions: torch.Tensor, graphs: OnnxModel, batch: Inputs, tokens: Sequence[tuple[int, ...]]
 ) -> float:
     """Both are told the same words; all log-probabilities of the whole vocabulary are compared."""
-    memory, state = model.decoder.start(regions)
+    memory, state = decoder.start(regions)
     memory_there, state_there = graphs.decoder.start(graphs.encode(batch))
     words = np.full((len(batch), 1 + max(map(len, tokens))), START, np.int64)
     for row, spoken in zip(words, tokens, strict=True):
@@ -201,7 +217,7 @@ def _largest_difference(
     largest = 0.0
     for t in range(words.shape[1]):
         told = np.ascontiguousarray(words[:, t : t + 1])
-        log_probs, state, _ = model.decoder.step(torch.from_numpy(told), state, memory)
+        log_probs, state, _ = decoder.step(torch.from_numpy(told), state, memory)
         log_probs_there, state_there, _ = graphs.decoder.step(told, state_there, memory_there)
         largest = max(largest, float(np.abs(log_probs.numpy() - log_probs_there).max()))
     return largest
@@ -210,7 +226,7 @@ def _largest_difference(
 def _compare_compressed(
     exact: OnnxModel,
     small: OnnxModel,
-    pictures: Pixels,
+    pictures: Inputs,
     references: list[list[str]],
     source: str,
     before: Check,

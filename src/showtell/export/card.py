@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from showtell import __version__
 from showtell.errors import CheckpointError
-from showtell.recipe import Recipe, read_recipe, recipe_names
+from showtell.recipe import Recipe, read_recipe, recipe_names, toml_value
 from showtell.training.run import Run, open_run
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def write_card(run: Run, manifest: Manifest, check: Check, epoch: dict[str, Any]
 ## Data
 
 Pictures: {splits}. Vocabulary: {len(run.vocabulary):,} words, each seen {run.recipe.vocabulary.min_count} times or more
-in the training captions. Fingerprint of ids, splits and captions: `{run.fingerprint[:16]}`.
+in the training captions. Fingerprint of ids, splits and captions: `{run.fingerprint[:16]}`.{_takes(manifest)}
 
 ## Made by
 
@@ -69,6 +70,14 @@ Stored as {manifest.weights}. Largest difference of a word's log-probability bet
 {notes}"""
 
 
+def _takes(manifest: Manifest) -> str:
+    """A sentence on what the model takes, where that is not pictures."""
+    regions = manifest.regions
+    if manifest.images is not None:
+        return ""
+    return f"\nThe model takes no pictures but files of up to {regions.count} regions of {regions.size} numbers."
+
+
 def _commands(run: Run) -> tuple[str, str]:
     """The commands that train such a model anew, from the recipes of the run and of those it began with; its name."""
     before = ""
@@ -81,8 +90,8 @@ def _commands(run: Run) -> tuple[str, str]:
             name = "EARLIER-RUN"
         arguments.append(f"--from {name}")
     out = f"RUN{before.count('showtell train') + 1}"
-    arguments.append(f"--data DIR --out {out}")
-    arguments += [f"--set {key}={value}" for key, value in _changes(run.recipe)]
+    arguments.append(f"--data DIR {'--regions DIR ' * bool(run.source.regions)}--out {out}")
+    arguments += [f"--set {quote(f'{key}={value}')}" for key, value in _changes(run.recipe)]
     return before + " \\\n    ".join(arguments), out
 
 
@@ -90,7 +99,7 @@ def _changes(recipe: Recipe) -> list[tuple[str, str]]:
     """Keys of a recipe that differ from those of the shipped recipe of its name; all, where none is shipped."""
     shipped = read_recipe(recipe.name).to_dict() if recipe.name in recipe_names() else {}
     return [
-        (f"{table}.{key}", value if isinstance(value, str) else json.dumps(value))
+        (f"{table}.{key}", value if isinstance(value, str) else toml_value(value))
         for table, values in recipe.to_dict().items()
         if isinstance(values, dict)
         for key, value in values.items()

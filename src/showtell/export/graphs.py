@@ -24,22 +24,22 @@ SMALLEST_COMPRESSED = 4096
 
 def encoder_graph(encoder: Encoder) -> onnx.ModelProto:
     """`pictures` uint8 (B, S, S, 3) -> `regions` float32 (B, R, D), normalisation inside."""
-    side = encoder.images.size
-    pictures = torch.zeros(2, side, side, 3, dtype=torch.uint8)
-    return _export(encoder, (pictures,), ["pictures"], ["regions"], [{0: "B"}])
+    return _export(encoder, (encoder.blank(2),), ["pictures"], ["regions"], [{0: "B"}])
 
 
-def start_graph(decoder: Decoder, encoder: Encoder) -> onnx.ModelProto:
-    """`regions` (B, R, D) -> `memory.*` (B, ...) and `state.*` (B, 1, ...)."""
-    memory, state = _names(decoder, encoder)
+def start_graph(decoder: Decoder, encoder: Encoder, masked: bool = False) -> onnx.ModelProto:
+    """`regions` (B, R, D), and if `masked` bool `mask` (B, R), -> `memory.*` (B, ...) and `state.*` (B, 1, ...)."""
+    inputs = _inputs(encoder, masked)
+    with torch.inference_mode():
+        memory, state = decoder.start(*inputs.values())
     outputs = [f"memory.{name}" for name in memory] + [f"state.{name}" for name in state]
-    return _export(_Start(decoder), (_regions(encoder),), ["regions"], outputs, [{0: "B"}])
+    return _export(_Start(decoder), tuple(inputs.values()), list(inputs), outputs, [{0: "B"} for _ in inputs])
 
 
-def step_graph(decoder: Decoder, encoder: Encoder) -> onnx.ModelProto:
+def step_graph(decoder: Decoder, encoder: Encoder, masked: bool = False) -> onnx.ModelProto:
     """`tokens` int64 (B, K), `memory.*`, `state.*` (B, K, ...) -> `log_probs` (B, K, V), `next.*`, `attention`."""
     with torch.inference_mode():
-        memory, state = decoder.start(_regions(encoder))
+        memory, state = decoder.start(*_inputs(encoder, masked).values())
         arguments = (
             torch.zeros(2, 3, dtype=torch.int64),
             *memory.values(),
@@ -103,8 +103,8 @@ class _Start(nn.Module):
         super().__init__()
         self.decoder = decoder
 
-    def forward(self, regions: Tensor) -> tuple[Tensor, ...]:
-        memory, state = self.decoder.start(regions)
+    def forward(self, regions: Tensor, mask: Tensor | None = None) -> tuple[Tensor, ...]:
+        memory, state = self.decoder.start(regions, mask)
         return (*memory.values(), *state.values())
 
 
@@ -120,14 +120,10 @@ class _Step(nn.Module):
         return (log_probs, *(new[name] for name in self.state), attention)  # `step` may name them in another order
 
 
-def _regions(encoder: Encoder) -> Tensor:
-    return torch.zeros(2, encoder.region_count, encoder.region_size)
-
-
-def _names(decoder: Decoder, encoder: Encoder) -> tuple[list[str], list[str]]:
-    with torch.inference_mode():
-        memory, state = decoder.start(_regions(encoder))
-    return list(memory), list(state)
+def _inputs(encoder: Encoder, masked: bool) -> dict[str, Tensor]:
+    """What the start graph takes, by name."""
+    inputs = {"regions": torch.zeros(2, encoder.region_count, encoder.region_size)}
+    return inputs | {"mask": torch.ones(2, encoder.region_count, dtype=torch.bool)} if masked else inputs
 
 
 def _export(

@@ -1,5 +1,7 @@
 """Picture networks from timm as encoders: pixels in, regions out, with their own preparation of pictures.
 
+Where regions come from files, `RegionFiles` stands in an encoder's place.
+
 B pictures, S side in pixels, R regions, D region size.
 """
 
@@ -17,9 +19,9 @@ from timm.data.config import resolve_model_data_config
 from torch import Tensor, nn
 from torchvision.models.feature_extraction import create_feature_extractor
 
-from showtell.errors import EncoderError
+from showtell.errors import EncoderError, RecipeError
 from showtell.images import ImageOptions
-from showtell.recipe import EncoderOptions
+from showtell.recipe import FILES, EncoderOptions
 
 # How timm names the ways to bring a picture to a square, and how we do.
 _FITS = {"center": "crop", "squash": "squash", "border": "pad", "crop": "crop", "pad": "pad"}
@@ -28,9 +30,11 @@ _FITS = {"center": "crop", "squash": "squash", "border": "pad", "crop": "crop", 
 class Encoder(nn.Module):
     """A timm network with the normalisation of its pictures inside.
 
-    `images` tells how photos become its input, `grid` is (h, w) of the regions (None where they form no grid),
-    `region_count` R, `region_size` D, `licence` the weights' own.
+    `images` tells how photos become its input (None where regions come from files), `grid` is (h, w) of the regions
+    (None where they form no grid), `region_count` R, `region_size` D, `licence` the weights' own.
     """
+
+    images: ImageOptions | None
 
     mean: Tensor
     deviation: Tensor
@@ -86,7 +90,16 @@ class Encoder(nn.Module):
             )
         if self.options.output == "pooled":
             regions, self.grid = regions.mean(1, keepdim=True), None
+        elif self.options.output == "flat":
+            # Row by row from above, in a row from the left, all numbers of a place together: (B, 1, h * w * D).
+            regions, self.grid = regions.flatten(1).unsqueeze(1), None
         return regions
+
+    def blank(self, pictures: int) -> Tensor:
+        """Input that shows nothing: grey pictures (B, S, S, 3), or from files regions of zeros (B, R, D)."""
+        if self.images is None:
+            return torch.zeros(pictures, self.region_count, self.region_size)
+        return torch.full((pictures, self.images.size, self.images.size, 3), 128, dtype=torch.uint8)
 
     def _choose_learning(self) -> None:
         """Let the parameters learn that the recipe says: none, all, or those from `train_from` on."""
@@ -110,6 +123,8 @@ class Encoder(nn.Module):
 
     def identity(self) -> dict[str, Any]:
         """All that its output depends on, as plain values: two encoders of one identity give the same regions."""
+        if self.images is None:
+            return {"name": self.options.name, "regions": [self.region_count, self.region_size]}
         digest = hashlib.sha256()
         for name, tensor in sorted(self.network.state_dict().items()):
             digest.update(name.encode())
@@ -125,6 +140,27 @@ class Encoder(nn.Module):
         }
 
 
+class RegionFiles(Encoder):
+    """In an encoder's place where regions come from files: without weights, it gives back what it gets."""
+
+    def __init__(self, options: EncoderOptions) -> None:
+        """Raises `RecipeError` where the options do not tell how many regions there are and how large."""
+        if not (options.regions and options.region_size):
+            raise RecipeError(
+                f"encoder.regions is {options.regions} and encoder.region_size {options.region_size}, expected 1 or "
+                "more; name the files' folder with --regions DIR, which tells them"
+            )
+        nn.Module.__init__(self)
+        self.network, self.options = nn.Identity(), options
+        self.images, self.grid, self.licence = None, None, "none: regions come from files"
+        self.region_count = 1 if options.output == "pooled" else options.regions
+        self.region_size = options.region_size
+
+    def forward(self, regions: Tensor) -> Tensor:
+        """Regions (B, R, D), as they are."""
+        return regions
+
+
 def build_encoder(options: EncoderOptions, *, weights: Path | None = None, config: Path | None = None) -> Encoder:
     """Make the encoder of a recipe.
 
@@ -133,6 +169,13 @@ def build_encoder(options: EncoderOptions, *, weights: Path | None = None, confi
     none where `options.pretrained` is false.
     Raises `EncoderError` where the name or a layer is unknown, or the weights are missing, damaged or do not fit.
     """
+    if options.name == FILES:
+        return RegionFiles(options)
+    if options.regions or options.region_size:
+        raise RecipeError(
+            f"encoder.regions and encoder.region_size are of regions from files, but encoder.name is {options.name}; "
+            "name their folder with --regions DIR, or leave both at 0"
+        )
     preparation = _read_config(weights, config) if weights or config else {}
     name = str(preparation.get("timm_name", options.name))
     if name.split(".")[0] != options.name.split(".")[0]:

@@ -38,10 +38,18 @@ class Parameters:
 
 
 @torch.no_grad()
-def tour(encoder: Encoder, decoder: Decoder, pictures: Tensor, tokens: Tensor, lengths: Tensor) -> list[Line]:
+def tour(
+    encoder: Encoder,
+    decoder: Decoder,
+    pictures: Tensor,
+    tokens: Tensor,
+    lengths: Tensor,
+    mask: Tensor | None = None,
+) -> list[Line]:
     """Run one batch and note every tensor, in the order in which they appear.
 
-    Pictures uint8 (B, S, S, 3); tokens (B, K, T) int64 with the start mark first; lengths (B, K), longest first.
+    Pictures uint8 (B, S, S, 3), or from files regions (B, R, D); tokens (B, K, T) int64 with the start mark first;
+    lengths (B, K), longest first; mask (B, R), true where a region is real.
     """
     encoder.eval()
     decoder.eval()
@@ -52,7 +60,7 @@ def tour(encoder: Encoder, decoder: Decoder, pictures: Tensor, tokens: Tensor, l
     regions: Tensor = encoder(pictures)
     lines.append(_tensor("encoder", "regions", regions))
     with _watched(decoder, "start", lines):
-        memory, state = decoder.start(regions)
+        memory, state = decoder.start(regions, mask)
     lines += _tensors("start", "memory", memory) + _tensors("start", "state", state)
     captions = tokens.shape[1]
     state = {name: value.expand(-1, captions, *value.shape[2:]) for name, value in state.items()}
@@ -60,7 +68,7 @@ def tour(encoder: Encoder, decoder: Decoder, pictures: Tensor, tokens: Tensor, l
         log_probs, state, attention = decoder.step(torch.full(tokens.shape[:2], START), state, memory)
     lines += _tensors("step", "state", state)
     lines += [_tensor("step", "attention", attention), _tensor("step", "log_probs", log_probs)]
-    told = decoder(regions, tokens, lengths)
+    told = decoder(regions, tokens, lengths, mask)
     return [*lines, _tensor("words", "attention", told.attention), _tensor("words", "logits", told.logits)]
 
 
@@ -87,10 +95,10 @@ class Word:
 
 @torch.no_grad()
 def words(
-    decoder: Decoder, regions: Tensor, tokens: Sequence[int], targets: Sequence[int]
+    decoder: Decoder, regions: Tensor, tokens: Sequence[int], targets: Sequence[int], mask: Tensor | None = None
 ) -> Iterator[tuple[Word, dict[str, Tensor]]]:
     """Read one caption of one picture, regions (1, R, D), word by word; yields each word and the state (1, 1, ...)."""
-    memory, state = decoder.start(regions)
+    memory, state = decoder.start(regions, mask)
     for read, target in zip(tokens, targets, strict=True):
         log_probs, state, attention = decoder.step(torch.tensor([[read]]), state, memory)
         share, region = attention[0, 0].max(0)

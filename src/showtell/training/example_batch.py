@@ -1,20 +1,25 @@
 """One batch of a recipe to look at: made up, or the first of a data set. What `showtell recipes --shapes` prints."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from itertools import islice
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from showtell.data.readers import read_dataset
-from showtell.images import open_picture, to_pixels
+from showtell.data.example import Example
+from showtell.errors import DataError, ImageError
 from showtell.models import build_decoder
 from showtell.models.decoder import Decoder
 from showtell.models.encoder import Encoder, build_encoder
 from showtell.models.tour import Line, Parameters, parameters, tour, words
 from showtell.recipe import Recipe
+from showtell.region_files import apart, input_reader
 from showtell.training.dataset import Picture, by_split, make_batch, vocabulary_of
+from showtell.training.prepare import Request, encoder_of, settle
 from showtell.training.sampling import training_part
 from showtell.vocabulary import END, SPECIALS, START, Vocabulary
 
@@ -51,47 +56,70 @@ def made_up(recipe: Recipe, vocabulary_size: int | None = None) -> ExampleBatch:
     encoder = build_encoder(replace(recipe.encoder, pretrained=False))
     size = vocabulary_size or (recipe.vocabulary.max_size + len(SPECIALS) if recipe.vocabulary.max_size else WORDS)
     decoder = build_decoder(recipe, encoder, size)
-    side, captions = encoder.images.size, recipe.training.captions_per_picture or 5
-    pictures = torch.full((PICTURES, side, side, 3), 128, dtype=torch.uint8)
+    pictures, captions = encoder.blank(PICTURES), recipe.training.captions_per_picture or 5
     tokens = torch.full((PICTURES, captions, LONGEST), min(len(SPECIALS), size - 1))
     tokens[:, :, 0] = START
     lengths = torch.full((PICTURES, captions), LONGEST)
     return ExampleBatch(tour(encoder, decoder, pictures, tokens, lengths), parameters(encoder, decoder))
 
 
-def first_batch(recipe: Recipe, data: Path, encoder_weights: Path | None = None) -> ExampleBatch:
+def first_batch(recipe: Recipe, request: Request) -> ExampleBatch:
     """The first pictures of the training split with their captions, through weights as training begins with them.
 
-    Raises the errors of `showtell.errors` where the data set or the weights cannot be read.
+    A picture that cannot be read is passed over, as training does. Raises the errors of `showtell.errors` where the
+    data set or the weights cannot be read, or none of its pictures.
     """
-    split = training_part(by_split(list(read_dataset(data).examples), "train"), recipe.training)
+    recipe, examples = settle(request, recipe)
+    split = training_part(by_split(examples, "train"), recipe.training)
     examples = [example for example in split if example.captions]
     vocabulary = vocabulary_of(examples, recipe.vocabulary)
-    torch.manual_seed(recipe.training.seed)
-    encoder = build_encoder(recipe.encoder, weights=encoder_weights)
+    encoder = encoder_of(request, recipe)
     decoder = build_decoder(recipe, encoder, len(vocabulary))
+    readable = list(islice(_readable(examples, encoder), PICTURES))
     chosen = []
-    for row, example in enumerate(examples[:PICTURES]):
+    for row, (example, _) in enumerate(readable):
         ids = [vocabulary.encode(caption)[: recipe.training.max_words] for caption in example.captions]
         chosen.append(Picture(example, row, tuple((*caption, END) for caption in ids)))
     batch = make_batch(chosen, 0)
-    pixels = [torch.from_numpy(to_pixels(open_picture(p.example.image), encoder.images)) for p in chosen]
-    pictures = torch.stack(pixels)
-    tokens, lengths = torch.from_numpy(batch.tokens), torch.from_numpy(batch.lengths)
-    lines = tour(encoder, decoder, pictures, tokens, lengths)
+    inputs, mask = np.stack([picture for _, picture in readable]), None
+    if encoder.images is None:
+        inputs, real = apart(inputs)
+        mask = torch.from_numpy(real)
+    pictures, tokens, lengths = (torch.from_numpy(array) for array in (inputs, batch.tokens, batch.lengths))
+    lines = tour(encoder, decoder, pictures, tokens, lengths, mask)
     length = int(batch.lengths[0, 0])
     read, targets = (ids[0, 0, :length].tolist() for ids in (batch.tokens, batch.targets))
-    told = _told(encoder, decoder, pictures[:1], read, targets, vocabulary)
+    with torch.no_grad():
+        told = _told(encoder(pictures[:1]), None if mask is None else mask[:1], decoder, read, targets, vocabulary)
     return ExampleBatch(lines, parameters(encoder, decoder), chosen[0].example.id, told)
 
 
+def _readable(examples: Sequence[Example], encoder: Encoder) -> Iterator[tuple[Example, NDArray[Any]]]:
+    """Examples with the encoder's input made of their pictures. Raises `DataError` where not one can be read."""
+    read = input_reader(encoder.images, encoder.region_count, encoder.region_size)
+    failure, found = None, False
+    for example in examples:
+        try:
+            picture = read(example.image)
+        except ImageError as error:
+            failure = failure or error
+            continue
+        found = True
+        yield example, picture
+    if not found:
+        raise DataError(f"none of the {len(examples):,} training pictures can be read; {failure}")
+
+
 def _told(
-    encoder: Encoder, decoder: Decoder, picture: Tensor, tokens: list[int], targets: list[int], vocabulary: Vocabulary
+    regions: Tensor,
+    mask: Tensor | None,
+    decoder: Decoder,
+    tokens: list[int],
+    targets: list[int],
+    vocabulary: Vocabulary,
 ) -> list[WordLine]:
-    with torch.no_grad():
-        regions = encoder(picture)
     lines = []
-    for word, state in words(decoder, regions, tokens, targets):
+    for word, state in words(decoder, regions, tokens, targets, mask):
         first = next(iter(state.values())).float()
         lines.append(
             WordLine(

@@ -8,10 +8,11 @@ import torch
 
 from showtell.data.example import Example
 from showtell.data.readers import read_dataset
-from showtell.errors import CheckpointError, DataError
+from showtell.errors import CheckpointError, DataError, RecipeError
 from showtell.models import build_decoder
 from showtell.models.encoder import Encoder, build_encoder
-from showtell.recipe import Recipe, recipe_from_dict
+from showtell.recipe import FILES, EncoderOptions, Recipe, recipe_from_dict
+from showtell.region_files import measure
 from showtell.training.checkpoint import best_checkpoint, latest_checkpoint, load_part
 from showtell.training.dataset import by_split, fingerprint, pictures, vocabulary_of
 from showtell.training.features import Filled, feature_store, fill, pixel_store
@@ -28,6 +29,7 @@ class Request:
     format: str = "auto"
     images: Path | None = None  # folder of the pictures, if they lie elsewhere
     splits: Path | None = None  # a file of `showtell data split`
+    regions: Path | None = None  # folder of region files, which take the encoder's place
     encoder_weights: Path | None = None
     encoder_config: Path | None = None
     features: Path | None = None  # folder of the feature store; None is under the cache
@@ -36,7 +38,13 @@ class Request:
 
 def read_examples(request: Request) -> list[Example]:
     """The data set's examples. Raises `DataError` where there is none."""
-    dataset = read_dataset(request.data, format=request.format, image_folder=request.images, splits=request.splits)
+    dataset = read_dataset(
+        request.data,
+        format=request.format,
+        image_folder=request.images,
+        splits=request.splits,
+        regions=request.regions,
+    )
     examples = list(dataset.examples)
     if not examples:
         raise DataError(f"{request.data}: no picture with captions; look at it with `showtell data check`")
@@ -45,13 +53,36 @@ def read_examples(request: Request) -> list[Example]:
 
 def source_of(request: Request) -> DataSource:
     """Where a run's data lay, in absolute paths."""
-    images, splits = request.images, request.splits
+    images, splits, regions = request.images, request.splits, request.regions
     return DataSource(
         root=str(request.data.absolute()),
         format=request.format,
         images=str(images.absolute()) if images else None,
         splits=str(splits.absolute()) if splits else None,
+        regions=str(regions.absolute()) if regions else None,
     )
+
+
+def settle(request: Request, recipe: Recipe) -> tuple[Recipe, list[Example]]:
+    """The data set's examples, and the recipe for them: where they have region files, of the sizes of these.
+
+    Raises `RecipeError` where request and recipe do not fit each other, `FeatureError` where the files do not, and what
+    `read_examples` raises.
+    """
+    if request.regions is None:
+        if recipe.encoder.name == FILES:
+            raise RecipeError("encoder.name is files: name the folder of region files with --regions DIR")
+        return recipe, read_examples(request)
+    if request.encoder_weights or request.encoder_config:
+        raise RecipeError("--encoder-weights and --encoder-config are of an encoder, which --regions DIR replaces")
+    examples, old = read_examples(request), recipe.encoder
+    count, size = old.regions, old.region_size
+    if not (count and size):
+        measured = measure(example.image for example in examples)
+        count, size = count or measured[0], size or measured[1]
+    # What belongs to the encoder that is replaced goes with it.
+    new = EncoderOptions(name=FILES, output=old.output, train=old.train, regions=count, region_size=size)
+    return replace(recipe, encoder=new), examples
 
 
 def encoder_of(request: Request, recipe: Recipe) -> Encoder:
@@ -62,11 +93,11 @@ def encoder_of(request: Request, recipe: Recipe) -> Encoder:
 
 def fill_store(request: Request, encoder: Encoder, examples: Sequence[Example], recipe: Recipe) -> Filled:
     """Bring the pictures into the store that training reads: features, or pixels where the encoder learns too."""
-    pixels = recipe.encoder.train
-    store = pixel_store(encoder.images, request.features) if pixels else feature_store(encoder, request.features)
+    images, pixels = encoder.images, recipe.encoder.train
+    store = pixel_store(images, request.features) if images and pixels else feature_store(encoder, request.features)
     return fill(
         store,
-        encoder.images,
+        images,
         examples,
         encoder=None if pixels else encoder,
         device=choose_device(request.device),
@@ -91,10 +122,17 @@ def prepare(
     architecture: its encoder, vocabulary and best decoder are where a new run begins. Raises the errors of
     `showtell.errors`.
     """
-    examples = read_examples(request)
+    before = open_run(out) if resume and (out / "recipe.json").exists() else None
+    if before is not None and before.source.regions and request.regions is None:
+        request = replace(request, regions=Path(before.source.regions))
+    if recipe is None:
+        examples = read_examples(request)
+    else:
+        recipe, examples = settle(request, recipe)
     train_split = by_split(examples, "train")
     val_examples = [example for example in examples if example.split == "val" and example.captions]
-    run = _resumed(out, settings, examples, recipe) if resume else None
+    # None where a kill came before the run's folder was whole, too.
+    run = None if before is None else _resumed(before, settings, request, examples, recipe)
     recipe = recipe if run is None else run.recipe
     if recipe is None:
         raise CheckpointError(f"{out}: no run to resume; start one with --recipe NAME")
@@ -158,11 +196,13 @@ def _new_run(
     return create_run(out, recipe, vocabulary, encoder, examples, source_of(request))
 
 
-def _resumed(out: Path, settings: Sequence[str], examples: Sequence[Example], recipe: Recipe | None) -> Run | None:
-    """The run to go on with; None where a kill came before its first checkpoint's folder was whole."""
-    if not (out / "recipe.json").exists():
-        return None
-    before = open_run(out)
+def _resumed(
+    before: Run, settings: Sequence[str], request: Request, examples: Sequence[Example], recipe: Recipe | None
+) -> Run:
+    """The run to go on with, its recipe changed by `settings`."""
+    out = before.folder
+    if request.regions and not before.source.regions:
+        raise CheckpointError(f"{out}: has learnt from pictures; leave --regions out, or start a new run")
     run = replace(before, recipe=recipe_from_dict(before.recipe.to_dict(), settings))
     changed = same_but(before.recipe, run.recipe)
     if latest_checkpoint(out) is None:  # nothing is learnt yet: settled is only what the folder holds

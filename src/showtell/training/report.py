@@ -66,7 +66,7 @@ class Reporter:
         trainer = self.trainer
         grid, images = trainer.run.encoder.grid, trainer.run.encoder.images
         samples = trainer.splits.val[:SAMPLES]
-        if grid is None:
+        if grid is None or images is None:
             return
         captions = attended(
             model, trainer.store, samples, trainer.run.vocabulary, trainer.recipe.decoding, trainer.device, grid

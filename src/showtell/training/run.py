@@ -3,7 +3,7 @@
 RUN/
   recipe.json            the recipe with all settings applied
   vocabulary.json
-  encoder.safetensors    the encoder's weights as the run began, with its preparation in the metadata
+  encoder.safetensors    the encoder's weights as the run began, with its preparation in the metadata, if it has one
   data.json              where the data lay, its fingerprint, the splits: ids of each; the run that it began from
   checkpoints/           see `checkpoint.py`
   tensorboard/
@@ -41,17 +41,21 @@ class DataSource:
     format: str = "auto"
     images: str | None = None
     splits: str | None = None
+    regions: str | None = None  # folder of region files, where regions come from files
 
-    def read(self, root: Path | None = None) -> Dataset:
-        """Read the data set again, at `root` if it has moved. Raises `DataError`."""
+    def read(self, root: Path | None = None, regions: Path | None = None) -> Dataset:
+        """Read the data set again, at `root` if it has moved, its region files in `regions`. Raises `DataError`."""
+        if regions is None and self.regions:
+            regions = Path(self.regions)
         if root is not None:
-            return read_dataset(root, format=self.format)
+            return read_dataset(root, format=self.format, regions=regions)
         images, splits = self.images, self.splits
         return read_dataset(
             Path(self.root),
             format=self.format,
             image_folder=Path(images) if images else None,
             splits=Path(splits) if splits else None,
+            regions=regions,
         )
 
 
@@ -107,7 +111,8 @@ def create_run(
     }
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        save_encoder(folder / "encoder.safetensors", encoder)
+        if encoder.images is not None:  # else its regions come from files: there is nothing to keep
+            save_encoder(folder / "encoder.safetensors", encoder)
         write_text(folder / "vocabulary.json", vocabulary.to_json())
         write_text(folder / "data.json", json.dumps(data))
     except OSError as error:
@@ -154,6 +159,7 @@ def load_best(run: Run) -> tuple[CaptionModel, Encoder, Path]:
 def save_encoder(path: Path, encoder: Encoder) -> None:
     """Write an encoder's weights with all that `build_encoder` needs to prepare pictures for it again."""
     images = encoder.images
+    assert images is not None
     metadata = {
         "timm_name": encoder.options.name,
         "timm_args": json.dumps(encoder.options.arguments),
