@@ -1,15 +1,17 @@
-"""`showtell data`: check, split and generate data sets."""
+"""`showtell data`: load, check, split and generate data sets."""
 
 from pathlib import Path
 
 import click
+
+from showtell.cli.data_download import command as download
 
 _FOLDER = click.Path(path_type=Path)
 
 
 @click.group()
 def command() -> None:
-    """Check, split or generate data sets.
+    """Load, check, split or generate data sets.
 
     A data set is a folder of pictures with captions, in one of these formats, recognised by what lies there:
 
@@ -22,6 +24,9 @@ def command() -> None:
     jsonl        one {"image": ..., "caption": ...} a line; the caption may be a list
     txt          pictures, each with a .txt file of the same name, one caption a line
     """
+
+
+command.add_command(download)
 
 
 @command.command()
@@ -106,7 +111,8 @@ def split(
 @click.option("--test", type=click.IntRange(0), default=500, show_default=True, help="Pictures to report on.")
 @click.option("--size", type=int, default=64, show_default=True, help="Side of a picture, pixels.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Another number gives other pictures.")
-def make_shapes(out: Path, train: int, val: int, test: int, size: int, seed: int) -> int:
+@click.option("--objects", type=click.IntRange(1, 2), help="Objects in each picture.  [default: one or two]")
+def make_shapes(out: Path, train: int, val: int, test: int, size: int, seed: int, objects: int | None) -> int:
     """Generate pictures of coloured shapes with exact captions, to train on without any download."""
     import sys
 
@@ -117,7 +123,7 @@ def make_shapes(out: Path, train: int, val: int, test: int, size: int, seed: int
     with tqdm(
         total=train + val + test, unit=" pictures", desc="drawing", leave=False, disable=not sys.stderr.isatty()
     ) as bar:
-        generate(out, train=train, val=val, test=test, size=size, seed=seed, progress=bar.update)
+        generate(out, train=train, val=val, test=test, size=size, seed=seed, objects=objects, progress=bar.update)
     click.echo(f"{out}: train {train:,}, val {val:,}, test {test:,} pictures of {size} x {size}")
     click.echo(f"look at {out / 'images'}, or train on it: showtell train --data {out} ...", err=True)
     return 0

@@ -148,10 +148,11 @@ def _show_values(recipe: "Recipe", request: "Request") -> None:
 def _show_lines(lines: "list[Line]", *, values: bool) -> None:
     stage = ""
     width = max(len(line.name) for line in lines)
+    kind = max(len(line.kind) for line in lines)
     shape = max(len(line.shape) for line in lines)
     for line in lines:
         if line.stage != stage:
             stage = line.stage
             click.echo(f"\n{_STAGES[stage]}")
-        text = f"  {line.name:<{width}}  {line.kind:<14}{line.shape:<{shape}}"
+        text = f"  {line.name:<{width}}  {line.kind:<{kind}}  {line.shape:<{shape}}"
         click.echo(f"{text}  {line.values}" if values else text.rstrip())
