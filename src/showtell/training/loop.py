@@ -147,7 +147,8 @@ class Trainer:
             self.average = copy.deepcopy(self.model)
         self.optimizer.step()
         if self.average is not None:
-            update_average(self.average, self.model, options.average)
+            taken = progress.epoch * self.steps + progress.step
+            update_average(self.average, self.model, average_share(options.average, taken))
         progress.step += 1
         progress.words += len(targets)
         progress.loss_sum += plain_loss * len(targets)
@@ -212,6 +213,14 @@ def word_loss(logits: Tensor, targets: Tensor, smoothing: float) -> tuple[Tensor
     if smoothing == 0:
         return plain, plain.detach()
     return (1 - smoothing) * plain - smoothing * log_probs.mean(), plain.detach()
+
+
+def average_share(highest: float, step: int) -> float:
+    """What a moving average keeps of itself after `step` earlier steps: little at first, then `highest`.
+
+    Otherwise the random weights that a run begins with would weigh for as long as 1 / (1 - `highest`) steps last.
+    """
+    return min(highest, (1 + step) / (10 + step))
 
 
 @torch.no_grad()
