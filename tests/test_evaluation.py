@@ -181,3 +181,133 @@ def test_evaluate_refuses_wrong_options_before_it_reads_anything(showtell, tmp_p
         code, out, err = showtell("evaluate", "--data", tmp_path / "gone", *options)
         assert (code, out) == (2, "")
         assert expected in err
+
+
+# `showtell evaluate --page`
+
+
+def data_of(page):
+    script = (page / "data.js").read_text(encoding="ascii")
+    return json.loads(script.removeprefix("window.showtellPage = ").removesuffix(";\n"))
+
+
+def captions_of(found):
+    return {picture["id"]: "".join(picture["words"]) for picture in found["pictures"]}
+
+
+def test_a_page_holds_what_the_command_found(showtell, tiny_bundle, data, tmp_path):
+    (data / "green.png").write_text("no picture")
+    code, out, err = showtell(
+        *("evaluate", tiny_bundle, "--data", data, "--page", tmp_path / "page", "--beam", 2, "--json", "--threads", 1)
+    )
+    assert code == 1  # one picture could not be read
+    assert err.startswith(f"showtell: {data / 'green.png'}: no picture: found text")
+    assert err.splitlines()[-1] == f"showtell: {tmp_path / 'page' / 'index.html'}: open it in a browser"
+    found = data_of(tmp_path / "page")
+    assert captions_of(found) == {name: f"a {name[:-4]} picture" for name in ("blue.png", "red.png")} | {
+        "teal.png": "a green picture"
+    }
+    assert all(len(picture["logs"]) == len(picture["words"]) + 1 for picture in found["pictures"])
+    index = (tmp_path / "page" / "index.html").read_text()
+    assert f"<dt>CIDEr</dt><dd>{json.loads(out)['scores']['CIDEr']:.1f}" in index
+    assert "1 picture could not be read" in index
+    assert "<bdi>green.png</bdi>: no picture: found text" in index
+    assert "showtell evaluate tiny --data data --beam 2 --page page --json --threads 1</code>" in index
+    assert "<bdi>tiny</bdi>" in index
+    assert "<li>beam 2</li>" in index
+    # The map of the two by two regions that the tiny model looks at.
+    script = (tmp_path / "page" / "attention" / "0000.js").read_text()
+    assert [maps[:2] for maps in json.loads(script[len("showtellAttention(0, ") : -3])] == [[2, 2]] * 3
+
+
+def test_a_page_tells_no_path_of_the_machine(showtell, tiny_bundle, data, tmp_path):
+    (data / "green.png").unlink()
+    (data / "green.png").symlink_to(tmp_path / "some where" / "green.png")
+    showtell("evaluate", tiny_bundle, "--data", data, "--page", tmp_path / "page", "--threads", 1)
+    written = [path for path in (tmp_path / "page").rglob("*") if path.is_file()]
+    assert len(written) == 3 + 1 + 8  # pictures, one part of attention, and the rest
+    assert not [path.name for path in written if str(tmp_path.parent.name).encode() in path.read_bytes()]
+
+
+def test_a_folder_that_is_no_page_is_refused_before_anything_is_read(showtell, tmp_path):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "a.jpg").touch()
+    code, out, err = showtell("evaluate", "--data", tmp_path / "gone", "--page", tmp_path / "photos")
+    assert (code, out) == (1, "")
+    assert (
+        err == f"showtell: {tmp_path / 'photos'}: exists and is no page of `showtell evaluate`; name another folder\n"
+    )
+    assert (tmp_path / "photos" / "a.jpg").exists()
+
+
+def test_scores_are_told_even_where_the_page_cannot_be_written(showtell, tiny_bundle, data, tmp_path):
+    (tmp_path / "file").touch()
+    code, out, err = showtell("evaluate", tiny_bundle, "--data", data, "--page", tmp_path / "file" / "page")
+    assert code == 1
+    assert "CIDEr" in out
+    assert "cannot be written" in err
+    assert len(err.splitlines()) == 1
+
+
+def test_a_model_that_takes_regions_from_files_has_a_page_with_the_pictures(showtell, data, tmp_path):
+    pytest.importorskip("onnx")
+    import numpy as np
+
+    from showtell.bundle import RegionGeometry, write_bundle
+    from tiny_bundle import start_model, step_model, tiny_files, tiny_manifest
+
+    files = {name: content for name, content in tiny_files().items() if name != "encoder.onnx"}
+    manifest = tiny_manifest(images=None, regions=RegionGeometry(count=1, size=3))
+    files |= {"start.onnx": one_region(start_model()), "step.onnx": one_region(step_model())}
+    write_bundle(tmp_path / "bundle", files=files, manifest=manifest)
+    (tmp_path / "regions").mkdir()
+    for name, colour in {"red": (1, 0, 0), "green": (0, 1, 0), "blue": (0, 0, 1), "teal": (0, 0.5, 0.4)}.items():
+        np.savez(tmp_path / "regions" / f"{name}.npz", x=np.array([colour], np.float32))
+    (data / "teal.png").unlink()
+    code, _, err = showtell(
+        *("evaluate", tmp_path / "bundle", "--data", data, "--regions", tmp_path / "regions"),
+        *("--page", tmp_path / "page", "--threads", 1),
+    )
+    assert code == 0, err
+    found = data_of(tmp_path / "page")
+    assert captions_of(found)["red.png"] == "a red picture"
+    assert {picture["id"]: "width" in picture for picture in found["pictures"]} == {
+        "red.png": True,
+        "green.png": True,
+        "blue.png": True,
+        "teal.png": False,
+    }
+    assert found["attention"] == 0
+
+
+def one_region(model):
+    """A graph of the tiny bundle that takes one region of a picture instead of four."""
+    for value in (*model.graph.input, *model.graph.output):
+        for size in value.type.tensor_type.shape.dim:
+            if size.dim_value == 4:
+                size.dim_value = 1
+    return model.SerializeToString()
+
+
+# What a page needs of captions and evaluations
+
+
+def test_attention_and_the_log_probability_of_each_word_come_on_request(captioner, picture):
+    examples = [picture("red", "a red picture")]
+    (_, plain), (_, looking) = (
+        evaluate(captioner, examples, "test", attention=wanted).captions[0] for wanted in (False, True)
+    )
+    assert plain.attention is None
+    assert looking.attention.shape == (3, 2, 2)
+    assert len(looking.word_log_probabilities) == 3 + 1  # the end's too
+    assert sum(looking.word_log_probabilities) == pytest.approx(looking.log_probability)
+
+
+def test_what_failed_and_what_repeats_is_told_picture_by_picture(captioner, picture, tmp_path):
+    missing = Example(id="missing", image=tmp_path / "missing.png", captions=("x",), split="test")
+    examples = [picture("red", "x"), missing, picture("blue", "x"), picture("green", "A blue picture.", split="train")]
+    result = evaluate(captioner, examples, "test")
+    assert [example.id for example in result.failed] == ["missing"]
+    assert result.repeating == (False, False)
+    assert result.verbatim == (False, True)
+    assert evaluate(captioner, examples[:1], "test").verbatim == ()

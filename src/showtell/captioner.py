@@ -47,6 +47,8 @@ class Caption:
     log_probability: float  # natural logarithm, of the whole sentence with its end
     score: float  # what captions of one picture are ranked by: log-probability / words ** length_penalty
     attention: NDArray[np.float32] | None = field(default=None, compare=False, repr=False)  # (T, h, w) or (T, R)
+    # Of each word, that of the sentence's end last; empty where the model family does not tell.
+    word_log_probabilities: tuple[float, ...] = field(default=(), compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -129,7 +131,15 @@ class BundleBackend:
         if with_attention and self._places is not None:
             rows = np.empty((0, 1), np.float32) if hypothesis.attention is None else hypothesis.attention  # (T, R)
             maps = rows.reshape(len(words), *self._places)  # (T, h, w) or (T, R); a caption without words has T = 0
-        return Caption("", join_words(words), words, hypothesis.log_probability, hypothesis.score, maps)
+        return Caption(
+            "",
+            join_words(words),
+            words,
+            hypothesis.log_probability,
+            hypothesis.score,
+            maps,
+            hypothesis.word_log_probabilities,
+        )
 
 
 class Captioner:

@@ -23,8 +23,11 @@ class Evaluation:
 
     captions: tuple[tuple[Example, Caption], ...]
     failures: tuple[Failure, ...]
+    failed: tuple[Example, ...]  # whose picture each of `failures` is
     measured: Measured  # pictures in the order of `captions`
     figures: dict[str, float]  # repeating captions, verbatim from training, words per caption; or those of diversity
+    repeating: tuple[bool, ...]  # of each of `captions`: whether it repeats itself
+    verbatim: tuple[bool, ...]  # and whether it stands among the training captions; empty where there are none
 
     @property
     def scores(self) -> dict[str, float]:
@@ -38,6 +41,8 @@ def evaluate(
     metrics: Sequence[str] = DEFAULT,
     documents: Documents | None = None,
     spice_models: Path | None = None,
+    *,
+    attention: bool = False,
     **options: Any,
 ) -> Evaluation:
     """Caption the pictures of `split` that have captions, and score them as the COCO caption evaluation does.
@@ -45,15 +50,16 @@ def evaluate(
     `metrics` are names of `showtell.metrics.measure.metric_names`, by default BLEU-1..4, ROUGE-L and CIDEr; `documents`
     CIDEr's document frequencies instead of the split's own. Added are the shares of captions that repeat themselves
     and that stand word for word among the captions of the train split, and the mean length; or the figures of
-    "diversity" where `metrics` name that. `options` are those of `DecodeOptions`. Raises `DataError` where the split
-    holds no picture with captions, or none of them can be read.
+    "diversity" where `metrics` name that. With `attention` captions carry it. `options` are those of `DecodeOptions`.
+    Raises `DataError` where the split holds no picture with captions, or none of them can be read.
     """
     chosen = [example for example in examples if example.split == split and example.captions]
     if not chosen:
         found = sorted({example.split or "none" for example in examples})
         raise DataError(f"no picture with captions in split {split!r}; the data set's splits: {', '.join(found)}")
-    captions, failures = [], []
-    answers = captioner.stream((example.image for example in chosen), num_captions=1, **options)
+    captions, failures, failed = [], [], []
+    sources = (example.image for example in chosen)
+    answers = captioner.stream(sources, num_captions=1, attention=attention, **options)
     for example, answer in zip(
         chosen,
         tqdm(answers, total=len(chosen), unit=" pictures", disable=not sys.stderr.isatty(), file=sys.stderr),
@@ -61,6 +67,7 @@ def evaluate(
     ):
         if isinstance(answer, Failure):
             failures.append(answer)
+            failed.append(example)
         else:
             captions.append((example, answer))
     if not captions:
@@ -75,18 +82,23 @@ def evaluate(
         spice_models=spice_models,
     )
     told = [caption for _, caption in captions]
-    figures = measured.figures if DIVERSITY in metrics else _figures(told, training, captioner.backend.words)
-    return Evaluation(tuple(captions), tuple(failures), measured, figures)
+    repeating = tuple(repeats(caption.tokens) for caption in told)
+    verbatim = _verbatim(told, training, captioner.backend.words)
+    figures = measured.figures if DIVERSITY in metrics else _figures(told, repeating, verbatim)
+    return Evaluation(tuple(captions), tuple(failures), tuple(failed), measured, figures, repeating, verbatim)
 
 
-def _figures(
+def _verbatim(
     captions: Sequence[Caption], training: Sequence[str], words: Callable[[str], list[str]]
-) -> dict[str, float]:
-    """In the model's own words, which `words` makes of the captions of people too."""
-    figures = {"repeating captions, %": 100 * sum(repeats(c.tokens) for c in captions) / len(captions)}
+) -> tuple[bool, ...]:
+    """Of each caption whether people said it of a training picture, in the model's own words, which `words` makes."""
     known = {" ".join(words(text)) for text in training}
-    if known:
-        verbatim = sum(" ".join(caption.tokens) in known for caption in captions)
-        figures["verbatim from training, %"] = 100 * verbatim / len(captions)
+    return tuple(" ".join(caption.tokens) in known for caption in captions) if known else ()
+
+
+def _figures(captions: Sequence[Caption], repeating: Sequence[bool], verbatim: Sequence[bool]) -> dict[str, float]:
+    figures = {"repeating captions, %": 100 * sum(repeating) / len(captions)}
+    if verbatim:
+        figures["verbatim from training, %"] = 100 * sum(verbatim) / len(captions)
     figures["words per caption"] = sum(len(caption.tokens) for caption in captions) / len(captions)
     return figures

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +13,9 @@ import click
 from showtell.cli.options import metric_options, regions_option
 
 if TYPE_CHECKING:
+    from showtell.captioner import Captioner
     from showtell.evaluation import Evaluation
+    from showtell.pages.evaluation import About
 
 _PATH = click.Path(path_type=Path)
 
@@ -26,6 +30,12 @@ _PATH = click.Path(path_type=Path)
 @click.option("--split", default="test", show_default=True, help="Which split: train, val or test.")
 @click.option("--beam", type=click.IntRange(1), help="Beam width; the model's own where it is not given.")
 @click.option("--out", type=_PATH, help="Also write the captions as JSON lines: path, id, caption, score.")
+@click.option(
+    "--page",
+    type=_PATH,
+    metavar="DIR",
+    help="Also write a page to open in a browser: DIR/index.html, each picture with its captions and scores.",
+)
 @metric_options
 @click.option("--threads", type=click.IntRange(1), help="Processor threads.")
 def command(
@@ -38,6 +48,7 @@ def command(
     split: str,
     beam: int | None,
     out: Path | None,
+    page: Path | None,
     metrics: str | None,
     ci: bool,
     per_picture: Path | None,
@@ -51,6 +62,9 @@ def command(
     A run is exported first: what is scored is what ships. Scores have the digits of the COCO caption evaluation, and
     `showtell score` gives the same of the captions that --out writes. A picture that cannot be read is named and left
     out. Region files are those that the run has learnt from, unless --regions names others.
+
+    The page of --page works offline and without a server: best and worst pictures first, search, and where the model
+    looked at each word. It holds the pictures, made small: publish it only if you may publish them.
     """
     from showtell.cli import scores
 
@@ -60,15 +74,22 @@ def command(
     from showtell.data.readers import read_dataset
     from showtell.evaluation import evaluate
     from showtell.metrics.documents import read_documents
+    from showtell.names import printable
+    from showtell.pages.evaluation import write_page
+    from showtell.pages.place import check_place
 
+    if page:
+        check_place(page)
     counted = None if documents is None else read_documents(documents)
     regions = _region_files(model, regions)
     examples = read_dataset(data, format=format, image_folder=images, splits=splits, regions=regions).examples
     captioner = Captioner.load(model, threads=threads)
     options = {} if beam is None else {"beam_width": beam}
-    result = evaluate(captioner, examples, split, names, counted, spice_models, **options)
+    wants_maps = page is not None and captioner.images is not None
+    result = evaluate(captioner, examples, split, names, counted, spice_models, attention=wants_maps, **options)
     for failure in result.failures:
-        click.echo(f"showtell: {failure.source}: {failure.error}", err=True)
+        source, reason = printable(failure.source), printable(str(failure.error))
+        click.echo(f"showtell: {reason if source in reason else f'{source}: {reason}'}", err=True)
     try:
         if out:
             _write(out, result)
@@ -76,6 +97,11 @@ def command(
             pictures = [example.id for example, _ in result.captions]
             captions = [[caption.text] for _, caption in result.captions]
             scores.write_per_picture(per_picture, pictures, [("", captions, result.measured)])
+        if page:
+            found = None if regions is None else _pictures(data, format, images)
+            about = _about(captioner, data, split, beam)
+            write_page(page, result, about, images=captioner.images, pictures=found, ci=ci, threads=threads)
+            click.echo(f"showtell: {page / 'index.html'}: open it in a browser", err=True)
     finally:  # a full disk costs no score
         _print(result, split, as_json=as_json, ci=ci)
         missing = scores.tell_missing([result.measured])
@@ -95,6 +121,44 @@ def _region_files(model: Path | None, given: Path | None) -> Path | None:
     if takes_regions and not (given or remembered):
         raise click.UsageError(f"{model}: takes regions from files; name their folder with --regions DIR")
     return given or remembered
+
+
+def _about(captioner: Captioner, data: Path, split: str, beam: int | None) -> About:
+    """What the page tells of its origin: the command as it was given, absolute paths shortened to their last part."""
+    from datetime import UTC, datetime
+
+    from showtell.pages.evaluation import About
+    from showtell.pages.place import last_part
+
+    context = click.get_current_context()
+    words = []
+    for parameter in context.command.params:
+        value = context.params.get(parameter.name or "")
+        if context.get_parameter_source(parameter.name or "") is not click.core.ParameterSource.COMMANDLINE:
+            continue
+        shown = last_part(value) if isinstance(value, Path) else str(value)
+        if isinstance(parameter, click.Option):
+            words.append(parameter.opts[0])
+        if not getattr(parameter, "is_flag", False):
+            words.append(shown)
+    manifest = getattr(captioner.backend, "manifest", None)
+    width = captioner.decoding.beam_width if beam is None else beam
+    return About(
+        command=shlex.join([*context.command_path.split(), *words]),
+        model=manifest.name if manifest else "model",
+        data=data.resolve().name,
+        split=split,
+        date=datetime.now(UTC),
+        notes=(f"beam {width}",),
+    )
+
+
+def _pictures(data: Path, format: str, images: Path | None) -> Mapping[str, Path]:
+    """The pictures by the ids of their examples, where a model took files of regions in their place."""
+    from showtell.data.readers import read_own
+
+    examples = read_own(data, format=format, image_folder=images, need_pictures=False).examples
+    return {example.id: example.image for example in examples}
 
 
 def _print(result: Evaluation, split: str, *, as_json: bool, ci: bool) -> None:
