@@ -68,6 +68,15 @@ def test_odd_pictures_and_long_words_find_room(size, word):
     assert (edge[:, -2:] == 255).all()  # the word does not run out of the sheet
 
 
+def test_letters_of_any_language_are_told_apart():
+    from showtell.figures.fonts import undrawn
+
+    if undrawn("éê"):
+        pytest.skip("no font here has them")
+    one, other = (np.asarray(draw_attention(Image.new("RGB", (99, 99)), corner(word), ImageOptions())) for word in "éê")
+    assert (one != other).any()
+
+
 @pytest.mark.parametrize(("fit", "shape"), [("squash", (240, 120)), ("crop", (240, 240)), ("pad", (240, 240))])
 def test_panels_show_what_the_encoder_saw(fit, shape):
     sheet = draw_attention(Image.new("RGB", (400, 200)), corner("dog"), ImageOptions(fit=fit))

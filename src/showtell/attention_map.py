@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from showtell.captioner import Caption
 from showtell.errors import ShowtellError
+from showtell.figures.fonts import face_for, font
 from showtell.images import ImageOptions, seen
 
 _LONG_SIDE = 240  # of a panel, pixels
@@ -72,24 +73,17 @@ def _grid(panels: list[Image.Image], titles: list[str]) -> Image.Image:
         top = _MARGIN + (i // columns) * (height + _TITLE_HEIGHT + _MARGIN)
         centre = left + cell_width / 2
         if title:
-            font = _fitting_font(draw, title, cell_width)
-            draw.text((centre, top + _TITLE_HEIGHT / 2), title, fill=_INK, font=font, anchor="mm")
+            fitting = _fitting_font(draw, title, cell_width)
+            draw.text((centre, top + _TITLE_HEIGHT / 2), title, fill=_INK, font=fitting, anchor="mm")
         else:
-            draw.text(
-                (centre, top + _TITLE_HEIGHT / 2), "picture", fill=_FAINT, font=_font(_FONT_SIZE - 4), anchor="mm"
-            )
+            small = font(None, _FONT_SIZE - 4)
+            draw.text((centre, top + _TITLE_HEIGHT / 2), "picture", fill=_FAINT, font=small, anchor="mm")
         sheet.paste(panel, (left + (cell_width - width) // 2, top + _TITLE_HEIGHT))
     return sheet
 
 
-def _fitting_font(draw: ImageDraw.ImageDraw, title: str, width: int) -> ImageFont.ImageFont | ImageFont.FreeTypeFont:
-    """The usual size, or the largest below at which a long word fits its panel."""
-    for size in range(_FONT_SIZE, 7, -1):
-        font = _font(size)
-        if draw.textlength(title, font=font) <= width:
-            return font
-    return _font(8)
-
-
-def _font(size: int) -> ImageFont.ImageFont | ImageFont.FreeTypeFont:
-    return ImageFont.load_default(size)
+def _fitting_font(draw: ImageDraw.ImageDraw, title: str, width: int) -> ImageFont.FreeTypeFont:
+    """A font that has the word's characters in the usual size, or the largest below at which it fits its panel."""
+    file = face_for([title]).files[0]
+    sizes = range(_FONT_SIZE, 7, -1)
+    return next((f for size in sizes if draw.textlength(title, font=(f := font(file, size))) <= width), font(file, 8))

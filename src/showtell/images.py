@@ -28,6 +28,7 @@ __all__ = [
     "seen",
     "to_pixels",
     "to_rgb",
+    "upright_size",
 ]
 
 FITS = ("squash", "crop", "pad")
@@ -166,6 +167,12 @@ def to_rgb(picture: Image.Image) -> Image.Image:
         raise ImageError(
             f"colours of mode {picture.mode!r} cannot be read ({error}); save the picture as RGB"
         ) from error
+
+
+def upright_size(picture: Image.Image) -> tuple[int, int]:
+    """Width and height in pixels once EXIF rotation is applied, from the header alone."""
+    turned = _orientation(picture) in (5, 6, 7, 8)
+    return (picture.height, picture.width) if turned else picture.size
 
 
 def _scaled(size: tuple[int, int], options: ImageOptions) -> tuple[int, int]:

@@ -12,9 +12,10 @@ from showtell.errors import ShowtellError
 # Command -> (module under showtell.cli, one line of help). The help stands here so that listing loads no command.
 COMMANDS = {
     "caption": "Describe pictures: files, folders, addresses or standard input.",
-    "data": "Load, check, split or generate data sets.",
+    "data": "Load, look at, check, split or generate data sets.",
     "features": "Fill the feature store without training.",
     "train": "Train a captioner.",
+    "plot": "Draw the curves of runs.",
     "evaluate": "Caption a split and score the captions.",
     "score": "Score captions in files as the papers do.",
     "export": "Turn a run into a bundle.",

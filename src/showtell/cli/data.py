@@ -1,17 +1,18 @@
-"""`showtell data`: load, check, split and generate data sets."""
+"""`showtell data`: load, look at, check, split and generate data sets."""
 
 from pathlib import Path
 
 import click
 
 from showtell.cli.data_download import command as download
+from showtell.cli.data_show import command as show
 
 _FOLDER = click.Path(path_type=Path)
 
 
 @click.group()
 def command() -> None:
-    """Load, check, split or generate data sets.
+    """Load, look at, check, split or generate data sets.
 
     A data set is a folder of pictures with captions, in one of these formats, recognised by what lies there:
 
@@ -27,6 +28,7 @@ def command() -> None:
 
 
 command.add_command(download)
+command.add_command(show)
 
 
 @command.command()

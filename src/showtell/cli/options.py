@@ -68,6 +68,21 @@ def settings_of(settings: Sequence[str], limit_captions: int | None, seed: int |
     return [*settings, *(f"{key}={value}" for key, value in named.items() if value is not None)]
 
 
+def png_option(name: str, **attributes: Any) -> Callable[[Command], Command]:
+    """An option that names a PNG file to write; what cannot be one is wrong usage."""
+
+    def check(context: click.Context, parameter: click.Parameter, path: Path | None) -> Path | None:
+        if path and path.suffix.lower() != ".png":
+            raise click.UsageError(f"{name} {path}: expected a file name that ends in .png")
+        if path and path.is_dir():
+            raise click.UsageError(f"{name} {path}: is a folder, expected a file to write; name a file in it")
+        if path and not path.parent.is_dir():
+            raise click.UsageError(f"{name} {path}: the folder {path.parent} does not exist; make it first")
+        return path
+
+    return click.option(name, type=click.Path(path_type=Path), metavar="FILE.png", callback=check, **attributes)
+
+
 def metric_options(command: Command) -> Command:
     """What is measured of captions and how it is told; `showtell.cli.scores` takes them."""
     for option in reversed(

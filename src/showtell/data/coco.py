@@ -77,7 +77,9 @@ def _read_coco_file(path: Path, collector: Collector, folder: str) -> None:
         names[number] = name
         # Numbers may start again in each file; then the file's name tells two pictures apart.
         keys[number] = str(number) if collector.is_free(str(number), name, folder) else f"{path.stem}/{number}"
-        collector.add(name, (), where=where, split=split, key=keys[number], prefer=folder)
+        urls = (image.get("coco_url"), image.get("flickr_url"))  # Flickr's go away with their photos
+        url = next((url for url in urls if isinstance(url, str) and url), None)
+        collector.add(name, (), where=where, split=split, key=keys[number], prefer=folder, url=url)
     for place, annotation in _records(path, _part(path, content, "annotations"), "annotations", collector):
         where = collector.where(path, place)
         number, caption = annotation.get("image_id"), annotation.get("caption")

@@ -1,6 +1,7 @@
 """Gathers what a reader finds, entry by entry, into a `Dataset`."""
 
 import posixpath
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +11,8 @@ from showtell.data.example import Example
 from showtell.data.pictures import PictureFinder
 from showtell.errors import DataError
 
+_ADDRESS = re.compile(r"https?://", re.IGNORECASE)
+
 
 @dataclass(slots=True)
 class _Entry:
@@ -17,6 +20,7 @@ class _Entry:
     prefer: str
     where: str
     split: str | None = None
+    url: str | None = None
     captions: list[str] = field(default_factory=list)
 
 
@@ -51,10 +55,12 @@ class Collector:
         split: str | None = None,
         key: str | None = None,
         prefer: str = "",
+        url: str | None = None,
     ) -> None:
         """Add captions to the picture `name` (an id apart from it is `key`), which is looked for in `prefer` first.
 
-        `split` is what the data set calls it. A picture in two splits is kept in the one held out furthest.
+        `split` is what the data set calls it, `url` an address of the picture, kept if it is http or https. A picture
+        in two splits is kept in the one held out furthest.
         """
         texts = list(captions)
         name = _tidy(name)
@@ -62,6 +68,8 @@ class Collector:
             self.problem("orphan caption", where, f"no picture is named for {_quoted(texts)}")
             return
         entry = self._entries.setdefault(key or name, _Entry(name, prefer, where))
+        if url and _ADDRESS.match(url):
+            entry.url = url
         for text in texts:
             if text := text.strip():
                 entry.captions.append(text)
@@ -124,7 +132,9 @@ class Collector:
                 self.problem("missing picture", key, f"no file {path}; {count} ({entry.where}) for no picture")
             elif not entry.captions:
                 self.problem("no caption", key, f"no caption for this picture ({entry.where})")
-            examples.append(Example(id=key, image=path, captions=tuple(entry.captions), split=entry.split))
+            examples.append(
+                Example(id=key, image=path, captions=tuple(entry.captions), split=entry.split, url=entry.url)
+            )
         for folder, names in finder.unused().items():
             such = ", ".join(names[:3])
             self.problem("no caption", folder, f"{len(names):,} pictures that no caption belongs to, such as {such}")

@@ -10,10 +10,12 @@ class Example:
 
     `image` is the file as the data set names it (it need not exist: `data check` tells), `captions` are the raw texts
     (0 or more), `split` is "train", "val", "test" or None where the data set assigns none, and `id` is the data set's
-    own key: the file name relative to the picture folder, or COCO's number as text.
+    own key: the file name relative to the picture folder, or COCO's number as text. `url` is an http(s) address of the
+    picture, where the data set tells one.
     """
 
     id: str
     image: Path
     captions: tuple[str, ...] = ()
     split: str | None = None
+    url: str | None = None

@@ -58,17 +58,19 @@ def read_dataset(
     image_folder: Path | None = None,
     splits: Path | None = None,
     regions: Path | None = None,
+    need_pictures: bool = True,
 ) -> Dataset:
     """Read a data set of any format of `READERS`, chosen by what lies in the folder or named by `format`.
 
     Pictures are looked for in the folder and its sub-folders, or in `image_folder` alone. A `splits.json` in the
     folder, or the file `splits`, replaces the data set's own splits. With `regions`, a folder of region files, each
-    example's `image` is its region file, and no picture need be there. What is wrong with single entries goes into
-    `Dataset.problems`, and a picture that is not there is still an example. Raises `DataError` where nothing can be
-    read: no such folder, no known format, text that is not UTF-8, damaged JSON, a missing column, no caption, or none
-    of the pictures.
+    example's `image` is its region file, and no picture need be there; nor without `need_pictures`. What is wrong with
+    single entries goes into `Dataset.problems`, and a picture that is not there is still an example. Raises `DataError`
+    where nothing can be read: no such folder, no known format, text that is not UTF-8, damaged JSON, a missing column,
+    no caption, or none of the pictures.
     """
-    dataset = read_own(folder, format=format, image_folder=image_folder, need_pictures=regions is None)
+    need_pictures = need_pictures and regions is None
+    dataset = read_own(folder, format=format, image_folder=image_folder, need_pictures=need_pictures)
     if regions is not None:
         dataset = replace(dataset, examples=tuple(with_region_files(dataset.examples, regions)))
     stored = splits if splits is not None else dataset.root / SPLITS_FILE

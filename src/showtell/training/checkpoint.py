@@ -10,10 +10,9 @@ A folder without a leading point is whole: it was written aside and fsynced firs
 """
 
 import json
-import re
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -24,29 +23,23 @@ from torch import Tensor, nn
 
 from showtell.errors import CheckpointError
 from showtell.files import sync_folder, write_bytes
+from showtell.training.progress import Progress, best_checkpoint, latest_checkpoint, read_state
 
-_NAME = re.compile(r"(\d{5,})-(\d{5,})")  # of a whole checkpoint: epoch and step
-
+__all__ = [
+    "AVERAGE",
+    "MODEL",
+    "Progress",
+    "best_checkpoint",
+    "file_to_use",
+    "latest_checkpoint",
+    "load_model",
+    "load_optimizer",
+    "load_part",
+    "read_state",
+    "save_checkpoint",
+]
 
 MODEL, AVERAGE = "model.safetensors", "average.safetensors"
-
-
-@dataclass
-class Progress:
-    """Where training stands. Everything random derives from (seed, epoch, step), so this is all there is."""
-
-    epoch: int = 0  # epochs done
-    step: int = 0  # steps done in the epoch that runs
-    loss_sum: float = 0.0  # of the epoch that runs, nats over its words
-    words: int = 0
-    best: str = ""  # name of the checkpoint with the best validation score
-    best_score: float = float("-inf")
-    without_gain: int = 0  # validations since the best
-    history: list[dict[str, Any]] = field(default_factory=list)  # one entry an epoch
-
-    @property
-    def name(self) -> str:
-        return f"{self.epoch:05d}-{self.step:05d}"
 
 
 def save_checkpoint(
@@ -89,36 +82,6 @@ def save_checkpoint(
         if other.name not in (progress.name, progress.best):
             shutil.rmtree(other, ignore_errors=True)
     return target
-
-
-def latest_checkpoint(run: Path) -> Path | None:
-    """The newest whole checkpoint, if any."""
-    folder = run / "checkpoints"
-    found = [_NAME.fullmatch(path.name) for path in folder.iterdir()] if folder.is_dir() else []
-    names = [name for name in found if name]
-    # By number: an epoch may have more than 99,999 steps.
-    return folder / max(names, key=lambda name: (int(name[1]), int(name[2])))[0] if names else None
-
-
-def best_checkpoint(run: Path) -> Path:
-    """The checkpoint with the best validation score, or the latest before the first validation.
-
-    Raises `CheckpointError` where the run has none.
-    """
-    latest = latest_checkpoint(run)
-    if latest is None:
-        raise CheckpointError(f"{run}: no checkpoint; train first with `showtell train --out {run}`")
-    progress = read_state(latest)[0]
-    return latest.parent / progress.best if progress.best else latest
-
-
-def read_state(checkpoint: Path) -> tuple[Progress, dict[str, Any]]:
-    """Progress and the other facts of a checkpoint. Raises `CheckpointError` where it is damaged."""
-    try:
-        facts = json.loads((checkpoint / "state.json").read_text(encoding="utf-8"))
-        return Progress(**facts.pop("progress")), facts
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise CheckpointError(f"{checkpoint}: state.json is damaged or missing ({error})") from error
 
 
 def load_model(checkpoint: Path, model: nn.Module, file: str = MODEL) -> None:

@@ -45,7 +45,10 @@ class Reporter:
 
     def epoch(self, progress: Progress, model: CaptionModel, validation: Validation | None) -> None:
         entry = progress.history[-1]
-        line = f"epoch {entry['epoch']}/{self.trainer.options.epochs}  loss {entry['train loss']:.3f}"
+        line = f"epoch {entry['epoch']}/{self.trainer.options.epochs}"
+        for name in ("loss", "reward"):
+            if f"train {name}" in entry:
+                line += f"  {name} {entry[f'train {name}']:.3f}"
         line += f"  {entry['words/s']:,} words/s"
         for name in ("loss", "CIDEr", "BLEU-4"):
             if f"val {name}" in entry:
