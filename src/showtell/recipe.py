@@ -65,6 +65,10 @@ class VocabularyOptions:
         require("vocabulary", self, min_count=1, max_size=0)
 
 
+# Scores that a caption can be rewarded by.
+REWARDS = ("cider", "bleu")
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrainingOptions:
     """One training run. A step is one batch of pictures with their captions."""
@@ -85,13 +89,17 @@ class TrainingOptions:
     warmup_epochs: float = 0.0
     clip_norm: float = 5.0  # gradients are scaled to this norm at most; 0 leaves them
     label_smoothing: float = 0.0
+    reward: dict[str, float] = field(default_factory=dict)  # learn from scores, {cider = 1.0}: see self_critical.py
+    samples: int = 5  # captions of a picture that are told and rewarded
+    baseline: str = "others"  # rewards count from the mean of the other samples, or from the greedy caption's
+    reward_share: float = 1.0  # of the loss; the rest is that of the true captions
     average: float = 0.0  # use a moving average of the weights that keeps this share at each step; 0 uses the last
     patience: int = 5  # epochs without a better validation CIDEr before training stops; 0 never stops
     validate_every: int = 1  # epochs
     validation_pictures: int = 0  # this many validation pictures, the first by id; 0 takes all
     checkpoint_seconds: float = 30.0
     amp: str = "auto"  # auto, off, bf16: bf16 where the device gains from it
-    workers: int = 2  # processes that decode pictures
+    workers: int = 2  # threads that read pictures
     only: list[str] = field(default_factory=list)  # parts of the decoder that learn, by their dotted names; [] is all
     seed: int = 1
 
@@ -99,6 +107,15 @@ class TrainingOptions:
         require("training", self, epochs=1, batch=1, max_words=1, validate_every=1)
         require("training", self, captions_per_picture=0, weight_decay=0, warmup_epochs=0, clip_norm=0, patience=0)
         require("training", self, limit_captions=0, validation_pictures=0, checkpoint_seconds=0, workers=0, seed=0)
+        require("training", self, samples=2 if self.baseline == "others" else 1)
+        unknown = [name for name in self.reward if name not in REWARDS]
+        if unknown:
+            raise RecipeError(f"training.reward weighs {unknown[0]!r}, known are {', '.join(REWARDS)}")
+        for name, weight in self.reward.items():
+            if not isinstance(weight, int | float) or isinstance(weight, bool) or not weight > 0:
+                raise RecipeError(f"training.reward weighs {name} with {weight!r}, expected a number above 0")
+        if not 0 < self.reward_share <= 1:
+            raise RecipeError(f"training.reward_share is {self.reward_share}, expected more than 0 and at most 1")
         if not self.learning_rate > 0:
             raise RecipeError(f"training.learning_rate is {self.learning_rate}, expected more than 0")
         if not 0 <= self.average < 1:
@@ -145,6 +162,7 @@ CHOICES = {
     "vocabulary.unknown": UNKNOWN_RULES,
     "training.captions": ("all", "first"),
     "training.sampling": ("pictures", "captions", "order", "replacement", "length"),
+    "training.baseline": ("others", "greedy"),
     "training.optimizer": ("adam", "adamw", "rmsprop"),
     "training.schedule": ("cosine", "constant"),
     "training.amp": ("auto", "off", "bf16"),

@@ -1,3 +1,5 @@
+import itertools
+
 import pytest
 
 torch = pytest.importorskip("torch", reason="needs the training extra")
@@ -22,7 +24,7 @@ def test_the_average_keeps_its_share_of_each_weight_and_takes_statistics_over():
 def test_the_average_soon_forgets_the_weights_that_a_run_begins_with():
     kept = [average_share(0.999, step) for step in range(20_000)]
     assert kept[0] == pytest.approx(0.1)
-    assert all(before <= after for before, after in zip(kept, kept[1:], strict=False))
+    assert all(before <= after for before, after in itertools.pairwise(kept))
     assert kept[-1] == 0.999
     # What is left of the start after 188 steps, an epoch of Flickr8k: with 0.999 alone 83 %.
     assert torch.tensor(kept[:188]).prod() < 1e-6

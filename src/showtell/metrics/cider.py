@@ -75,12 +75,19 @@ class CiderD:
         `pictures` names the picture of each candidate, which may come several times; None means one candidate for each
         picture, in order. Raises `DataError` where their numbers differ or a picture is not there.
         """
-        return cider_scores(match(self._references, candidates, pictures), self._weights, plain=self._plain)
+        return self.scores_of(match(self._references, candidates, pictures))
 
     def scores_of_ids(self, ids: ArrayLike, lengths: ArrayLike, pictures: ArrayLike) -> NDArray[np.float64]:
         """The same of rows of word ids (B, T), of which the first `lengths` (B,) count; `pictures` (B,) as in `scores`.
 
-        Start and end marks are words like any other: leave them out of the lengths.
+        Start and end marks are words like any other: leave them out of the lengths, or put them into the references.
+        Raises as `matches_of_ids`.
+        """
+        return self.scores_of(self.matches_of_ids(ids, lengths, pictures))
+
+    def matches_of_ids(self, ids: ArrayLike, lengths: ArrayLike, pictures: ArrayLike) -> Matches:
+        """Such rows laid beside their pictures' references, for several scores of the same.
+
         Raises `DataError` where the scorer has no vocabulary, shapes do not fit, or an id or picture is not there.
         """
         if self._ids is None:
@@ -95,7 +102,11 @@ class CiderD:
             raise DataError(f"word ids from {chosen.min()} to {chosen.max()}, expected 0 to {len(self._ids) - 1}")
         distinct = len(self._references.vocabulary) + len(self._ids)
         texts = Texts(self._ids[chosen.astype(np.intp)], sizes, distinct, np.zeros(0, np.intp))
-        return cider_scores(Matches(self._references, texts, pictures), self._weights, plain=self._plain)
+        return Matches(self._references, texts, pictures)
+
+    def scores_of(self, matches: Matches) -> NDArray[np.float64]:
+        """CIDEr-D (B,) of captions that are laid beside these references."""
+        return cider_scores(matches, self._weights, plain=self._plain)
 
 
 def cider_d(

@@ -56,10 +56,11 @@ class Counts:
 class Batch:
     """Arrays of one step; a picture's captions are sorted longest first.
 
-    `rows` (B,), `tokens` (B, K, T) with the start mark in front, `targets` (B, K, T) with the end mark behind,
-    `lengths` (B, K) of targets, 0 where a picture has fewer captions.
+    `ids` (B,) of the pictures' examples, `rows` (B,), `tokens` (B, K, T) with the start mark in front, `targets`
+    (B, K, T) with the end mark behind, `lengths` (B, K) of targets, 0 where a picture has fewer captions.
     """
 
+    ids: list[str]
     rows: list[int]
     tokens: NDArray[np.int64]
     targets: NDArray[np.int64]
@@ -150,7 +151,7 @@ def make_batch(
             if padding:
                 tokens[b, k, len(caption) : len(caption) + 1] = END  # read, as a decoder would that goes on
                 lengths[b, k] = shape[2]
-    return Batch(rows, tokens, targets, lengths)
+    return Batch([picture.example.id for picture in chosen], rows, tokens, targets, lengths)
 
 
 def fingerprint(examples: Sequence[Example]) -> str:

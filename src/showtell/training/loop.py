@@ -24,6 +24,7 @@ from showtell import __version__
 from showtell.errors import RecipeError, ShowtellError
 from showtell.files import lock
 from showtell.models.captioner import CaptionModel
+from showtell.models.decoder import Told
 from showtell.recipe import Recipe, TrainingOptions
 from showtell.training.checkpoint import (
     Progress,
@@ -37,8 +38,9 @@ from showtell.training.checkpoint import (
 from showtell.training.dataset import Batch, Picture
 from showtell.training.run import Run
 from showtell.training.sampling import epoch_batches, steps_per_epoch
+from showtell.training.self_critical import Critic, self_critical_loss
 from showtell.training.store import RowStore
-from showtell.training.validation import Validation, load_rows, valid_targets, validate
+from showtell.training.validation import TorchDecoder, Validation, load_rows, valid_targets, validate
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,7 @@ class Trainer:
         self.average: CaptionModel | None = None  # made at the first step, from what the run begins with
         self.steps = steps_per_epoch(self.splits.train, self.options)
         self.autocast = choose_autocast(self.options.amp, self.device)
+        self.critic = Critic(self.splits.train, self.run.vocabulary, self.options) if self.options.reward else None
         self._saved_at = time.monotonic()
 
     def resume(self) -> bool:
@@ -123,20 +126,18 @@ class Trainer:
         progress, options = self.progress, self.options
         set_rates(self.optimizer, self.recipe, progress.epoch * self.steps + progress.step, self.steps)
         torch.manual_seed(_seed(options.seed, progress.epoch, progress.step))
-        self.model.train()
         inputs, mask = load_rows(self.store, batch.rows, self.device)
-        lengths = torch.from_numpy(batch.lengths).to(self.device)
-        tokens = torch.from_numpy(batch.tokens).to(self.device)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
-            told = self.model(inputs, tokens, lengths, mask)
-        targets = valid_targets(torch.from_numpy(batch.targets).to(self.device), lengths)
-        loss, plain = word_loss(told.logits.float(), targets, options.label_smoothing)
-        if told.extra is not None:
-            loss = loss + told.extra
-        plain_loss = float(plain)
-        if not math.isfinite(plain_loss):
+        share = options.reward_share if self.critic else 0.0
+        loss, plain_loss, words = torch.zeros((), device=self.device), 0.0, 0
+        if self.critic:
+            loss, words = self._rewarded(self.critic, batch, inputs, mask)
+            loss = share * loss
+        if share < 1:
+            true, plain_loss, words = self._true(batch, inputs, mask)
+            loss = loss + (1 - share) * true
+        if not math.isfinite(value := loss.item()):
             raise ShowtellError(
-                f"{self.run.folder}: the loss is {plain_loss} in epoch {progress.epoch + 1} at step {progress.step}, "
+                f"{self.run.folder}: the loss is {value} in epoch {progress.epoch + 1} at step {progress.step}, "
                 "expected a finite number; train with a lower training.learning_rate or with training.clip_norm=1"
             )
         self.optimizer.zero_grad(set_to_none=True)
@@ -150,18 +151,54 @@ class Trainer:
             taken = progress.epoch * self.steps + progress.step
             update_average(self.average, self.model, average_share(options.average, taken))
         progress.step += 1
-        progress.words += len(targets)
-        progress.loss_sum += plain_loss * len(targets)
+        progress.words += words
+        progress.loss_sum += plain_loss * words
+
+    def _true(self, batch: Batch, inputs: Tensor, mask: Tensor | None) -> tuple[Tensor, float, int]:
+        """The loss of the true captions, to learn from and to report, and how many words that are."""
+        told, targets, _ = self._tell(batch, inputs, mask)
+        loss, plain = word_loss(told.logits.float(), targets, self.options.label_smoothing)
+        return loss if told.extra is None else loss + told.extra, float(plain), len(targets)
+
+    def _rewarded(self, critic: Critic, batch: Batch, inputs: Tensor, mask: Tensor | None) -> tuple[Tensor, int]:
+        """The loss of captions that the model tells itself now, and how many words that are."""
+        progress = self.progress
+        self.model.eval()
+        with torch.no_grad(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
+            told = critic.told(
+                TorchDecoder(self.model.decoder, mask, self.device),
+                self.model.regions(inputs),
+                batch,
+                _seed(self.options.seed, progress.epoch, progress.step, "samples"),
+            )
+        output, targets, lengths = self._tell(told.batch, inputs, mask)
+        log_probs = output.logits.float().log_softmax(1).gather(1, targets.unsqueeze(1)).squeeze(1)  # (N,)
+        advantages = torch.from_numpy(told.advantages).float().to(self.device)
+        loss = self_critical_loss(log_probs, advantages, lengths)
+        progress.reward_sum += told.reward
+        return loss if output.extra is None else loss + output.extra, len(targets)
+
+    def _tell(self, batch: Batch, inputs: Tensor, mask: Tensor | None) -> tuple[Told, Tensor, Tensor]:
+        """Teacher forcing on a batch: what the model tells, the N words it should tell, lengths (B, K)."""
+        self.model.train()
+        lengths = torch.from_numpy(batch.lengths).to(self.device)
+        tokens = torch.from_numpy(batch.tokens).to(self.device)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
+            told = self.model(inputs, tokens, lengths, mask)
+        return told, valid_targets(torch.from_numpy(batch.targets).to(self.device), lengths), lengths
 
     def _end_epoch(self, words_per_second: float, seconds: float) -> None:
         progress, options = self.progress, self.options
         entry: dict[str, Any] = {
             "epoch": progress.epoch + 1,
-            "train loss": progress.loss_sum / max(progress.words, 1),
             "learning rate": self.optimizer.param_groups[0]["lr"],
             "words/s": round(words_per_second),
             "seconds": round(seconds, 1),
         }
+        if self.critic:
+            entry["train reward"] = progress.reward_sum / self.steps
+        if not self.critic or self.options.reward_share < 1:
+            entry["train loss"] = progress.loss_sum / max(progress.words, 1)
         validation = None
         last = progress.epoch + 1 == options.epochs
         if self.splits.val and ((progress.epoch + 1) % options.validate_every == 0 or last):
@@ -171,7 +208,7 @@ class Trainer:
             )
             entry |= {f"val {name}": score for name, score in validation.scores.items()}
         progress.epoch += 1
-        progress.step, progress.words, progress.loss_sum = 0, 0, 0.0
+        progress.step, progress.words, progress.loss_sum, progress.reward_sum = 0, 0, 0.0, 0.0
         if validation:
             score = validation.scores.get("CIDEr", -validation.scores["loss"])
             progress.without_gain += 1
@@ -300,7 +337,7 @@ def choose_autocast(amp: str, device: torch.device) -> bool:
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 
 
-def _seed(*parts: int) -> int:
+def _seed(*parts: int | str) -> int:
     return int.from_bytes(hashlib.sha256(repr(parts).encode()).digest()[:8], "big") >> 1
 
 

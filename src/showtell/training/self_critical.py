@@ -1,0 +1,105 @@
+"""Self-critical sequence training: the model tells captions, and learns to tell those that score better.
+
+Rennie, Marcheret, Mroueh, Ross, Goel: "Self-critical Sequence Training for Image Captioning", CVPR 2017,
+arXiv:1612.00563: REINFORCE (Williams 1992), a caption's reward counting from a baseline. That is the reward of the
+greedy caption, or the mean reward of the picture's other samples (Luo: "A Better Variant of Self-Critical Sequence
+Training", 2020, arXiv:2003.09971), which needs no greedy caption and varies less.
+
+The end mark counts as a word, in samples and references alike: otherwise a caption that breaks off ("a man in a") gets
+the reward of all that it says and nothing for an end, and models soon learn to.
+
+B pictures, K samples of each, T words.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from showtell.decoding.options import DecodeOptions
+from showtell.decoding.protocol import StepDecoder
+from showtell.decoding.search import Hypothesis, generate
+from showtell.metrics.bleu import bleu_counts, bleu_of
+from showtell.metrics.cider import CiderD
+from showtell.recipe import TrainingOptions
+from showtell.training.arrays import TorchArrays
+from showtell.training.dataset import Batch, Picture, make_batch
+from showtell.vocabulary import END, Vocabulary
+
+
+@dataclass(frozen=True)
+class Told:
+    """Captions that the model has told, and by how much each beat its baseline."""
+
+    batch: Batch  # K samples of each picture, the longest first
+    advantages: NDArray[np.float64]  # (B, K)
+    reward: float  # mean
+
+
+class Critic:
+    """Rewards captions of the training pictures by their references.
+
+    `options.reward` weighs the scores: "cider" (CIDEr-D, 1.0 being what papers print as 100) and "bleu" (BLEU-4 of the
+    caption alone, 0..1). Document frequencies are those of the training captions.
+    """
+
+    def __init__(self, train: Sequence[Picture], vocabulary: Vocabulary, options: TrainingOptions) -> None:
+        self.options = options
+        self._places = {picture.example.id: place for place, picture in enumerate(train)}
+        self._pictures = train
+        words = vocabulary.words
+        references = [[" ".join(words[i] for i in caption) for caption in picture.captions] for picture in train]
+        self._scorer = CiderD(references, words=words)
+
+    def rewards(self, captions: Sequence[Sequence[int]], pictures: Sequence[str]) -> NDArray[np.float64]:
+        """Ids of captions without marks, and of whose pictures each is -> the reward of each, (N,)."""
+        lengths = np.array([len(caption) + 1 for caption in captions])
+        ids = np.full((len(captions), lengths.max(initial=1)), END)
+        for row, caption in zip(ids, captions, strict=True):
+            row[: len(caption)] = caption
+        matches = self._scorer.matches_of_ids(ids, lengths, [self._places[name] for name in pictures])
+        weights: Mapping[str, float] = self.options.reward
+        rewards = np.zeros(len(captions))
+        if weights.get("cider"):
+            rewards += weights["cider"] * self._scorer.scores_of(matches)
+        if weights.get("bleu"):
+            rewards += weights["bleu"] * bleu_of(bleu_counts(matches))[:, 3]
+        return rewards
+
+    @torch.no_grad()
+    def told(self, decoder: StepDecoder, regions: Tensor, batch: Batch, seed: int) -> Told:
+        """Draw captions of a batch's pictures, regions (B, R, D), and reward them. The same seed draws the same."""
+        options, arrays = self.options, TorchArrays(regions.device)
+        plain = DecodeOptions(beam_width=1, max_words=options.max_words, no_repeat_ngram=0, no_repeat_phrase=False)
+        drawn = replace(plain, sample=True, num_captions=options.samples, seed=seed)
+        samples = generate(decoder, regions, drawn, arrays)
+        # The longest first, as batches have them; rewards follow.
+        samples = [sorted(of_picture, key=lambda sample: -len(sample.tokens)) for of_picture in samples]
+        rewards = self._of(samples, batch.ids).reshape(len(samples), options.samples)  # (B, K)
+        if options.baseline == "greedy":
+            greedy = generate(decoder, regions, plain, arrays)
+            baseline = self._of(greedy, batch.ids)[:, None]  # (B, 1)
+        else:
+            baseline = (rewards.sum(1, keepdims=True) - rewards) / (options.samples - 1)  # (B, K)
+        chosen = [
+            Picture(self._pictures[self._places[name]].example, row, tuple((*s.tokens, END) for s in of_picture))
+            for name, row, of_picture in zip(batch.ids, batch.rows, samples, strict=True)
+        ]
+        return Told(make_batch(chosen), rewards - baseline, float(rewards.mean()))
+
+    def _of(self, told: Sequence[Sequence[Hypothesis]], pictures: Sequence[str]) -> NDArray[np.float64]:
+        pairs = [(name, one.tokens) for name, of_picture in zip(pictures, told, strict=True) for one in of_picture]
+        return self.rewards([tokens for _, tokens in pairs], [name for name, _ in pairs])
+
+
+def self_critical_loss(log_probs: Tensor, advantages: Tensor, lengths: Tensor) -> Tensor:
+    """What falls as better captions become likelier.
+
+    Log-probabilities (N,) of all captions' words in the order of (B, K, T), advantages (B, K), lengths (B, K) -> minus
+    the mean over the words, each weighed by its caption's advantage.
+    """
+    of_word = advantages.flatten().repeat_interleave(lengths.flatten())  # (N,)
+    return -(of_word * log_probs).mean()
