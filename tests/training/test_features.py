@@ -4,18 +4,21 @@ import os
 import warnings
 
 import numpy as np
+import onnxruntime
 import pytest
 from PIL import Image
 
 torch = pytest.importorskip("torch", reason="needs the training extra")
 
 from showtell.data.example import Example  # noqa: E402
-from showtell.errors import CheckpointError, FeatureError  # noqa: E402
+from showtell.errors import CheckpointError, ExportError, FeatureError  # noqa: E402
+from showtell.export import graphs  # noqa: E402
+from showtell.export.graphs import encoder_graph  # noqa: E402
 from showtell.files import lock  # noqa: E402
 from showtell.images import open_picture, to_pixels  # noqa: E402
 from showtell.models.encoder import build_encoder  # noqa: E402
 from showtell.recipe import EncoderOptions  # noqa: E402
-from showtell.training import features as module  # noqa: E402
+from showtell.training import features  # noqa: E402
 from showtell.training.dataset import make_batch, pictures  # noqa: E402
 from showtell.training.features import cache_folder, feature_store, fill, pixel_store  # noqa: E402
 from showtell.training.store import RowStore  # noqa: E402
@@ -48,6 +51,20 @@ def _fill(store, encoder, examples, **options):
     return fill(store, encoder.images, examples, encoder=encoder, device=CPU, **{"workers": 0, **options})
 
 
+def _many(folder, count, broken=()):
+    """Pictures of their own each, those with the numbers `broken` no pictures."""
+    made = []
+    for i in range(count):
+        path = folder / f"{i:02}.png"
+        if i in broken:
+            path.write_bytes(b"no picture %d" % i)
+        else:
+            pixels = np.random.default_rng(100 + i).integers(0, 256, (40, 30, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(path)
+        made.append(Example(id=str(i), image=path, captions=("x",), split="train"))
+    return made
+
+
 @torch.inference_mode()
 def _regions(encoder, pixels):
     return encoder(torch.from_numpy(np.ascontiguousarray(pixels))[None])[0].numpy().astype(np.float16)
@@ -72,10 +89,12 @@ def test_pixels_are_those_that_the_encoder_takes(encoder, examples, tmp_path):
         assert np.array_equal(values[0], to_pixels(open_picture(example.image), encoder.images))
 
 
-def test_worker_processes_give_the_same_rows_in_the_same_order(encoder, examples, tmp_path):
-    alone = _fill(feature_store(encoder, tmp_path / "alone"), encoder, examples, batch=2)
-    shared = _fill(feature_store(encoder, tmp_path / "shared"), encoder, examples, batch=2, workers=2)
+def test_several_threads_give_the_same_rows_in_the_same_order(encoder, tmp_path):
+    examples = _many(tmp_path, 21, broken=(0, 9))
+    alone = _fill(feature_store(encoder, tmp_path / "alone"), encoder, examples, batch=10)
+    shared = _fill(feature_store(encoder, tmp_path / "shared"), encoder, examples, batch=10, workers=3)
     assert alone.rows == shared.rows
+    assert alone.failures == shared.failures
     order = list(alone.rows.values())
     assert np.array_equal(alone.store.read(order)[0], shared.store.read(order)[0])
 
@@ -83,7 +102,7 @@ def test_worker_processes_give_the_same_rows_in_the_same_order(encoder, examples
 def test_what_the_store_holds_is_not_done_again(encoder, examples, tmp_path, monkeypatch):
     _fill(feature_store(encoder, tmp_path / "store"), encoder, examples[:2])
     done = []
-    monkeypatch.setattr(module, "to_pixels", lambda *given: done.append(given) or to_pixels(*given))
+    monkeypatch.setattr("showtell.images.to_pixels", lambda *given: done.append(given) or to_pixels(*given))
     filled = _fill(feature_store(encoder, tmp_path / "store"), encoder, examples)
     assert len(done) == 1
     assert filled.rows == {"a": 0, "b": 1, "c": 2}
@@ -139,6 +158,91 @@ def test_unreadable_pictures_are_named_with_the_reason(encoder, examples, tmp_pa
     for name, reason in filled.failures.items():
         assert f"{name}.png" in reason
     assert any("same content as a picture that cannot be read" in reason for reason in filled.failures.values())
+
+
+# Many pictures on a processor go through the graph
+
+
+@pytest.fixture(scope="module")
+def graph(encoder):
+    return encoder_graph(encoder)
+
+
+@pytest.fixture
+def through_graph(graph, monkeypatch):
+    """Any number of pictures goes through the graph, which is made once. Gives a list with an entry for each making."""
+    makings = []
+    monkeypatch.setattr(features, "GRAPH_FROM", 1)
+    monkeypatch.setattr(graphs, "encoder_graph", lambda encoder: makings.append(encoder) or graph)
+    return makings
+
+
+def test_many_pictures_get_the_digits_that_captioning_computes(encoder, graph, through_graph, tmp_path):
+    examples = _many(tmp_path, 11, broken=(2, 8))
+    filled = _fill(feature_store(encoder, tmp_path / "store"), encoder, examples, batch=6)
+    assert filled.failures.keys() == {"2", "8"}
+    assert len(through_graph) == 1
+    session = onnxruntime.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
+    for example in examples:
+        if example.id in filled.failures:
+            continue
+        values, _ = filled.store.read([filled.rows[example.id]])
+        pixels = to_pixels(open_picture(example.image), encoder.images)
+        used = session.run(["regions"], {"pictures": pixels[None]})[0]
+        assert np.array_equal(values, used.astype(np.float16))
+        np.testing.assert_allclose(values[0], _regions(encoder, pixels), rtol=1e-3, atol=1e-3)
+
+
+def test_a_fill_that_goes_on_gives_the_digits_of_one_without_a_break(encoder, through_graph, tmp_path, monkeypatch):
+    examples = _many(tmp_path, 10)
+    whole = _fill(feature_store(encoder, tmp_path / "whole"), encoder, examples, batch=5)
+    store = feature_store(encoder, tmp_path / "parts")
+    real = RowStore.append
+
+    def killed(self, keys, values, mask=None):
+        if self.rows:
+            raise KeyboardInterrupt
+        real(self, keys, values, mask)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RowStore, "append", killed)
+        with pytest.raises(KeyboardInterrupt):
+            _fill(store, encoder, examples, batch=3)
+    assert len(store.rows) == 3
+    monkeypatch.setattr(features, "GRAPH_FROM", 10)  # seven are missing, ten are wanted
+    rest = _fill(store, encoder, examples, batch=5)
+    order = range(10)
+    assert rest.rows == whole.rows
+    assert np.array_equal(rest.store.read(order)[0], whole.store.read(order)[0])
+
+
+def test_the_graph_is_made_for_many_pictures_that_can_be_read(encoder, through_graph, tmp_path, monkeypatch):
+    examples = _many(tmp_path, 4, broken=(1, 3))
+    monkeypatch.setattr(features, "GRAPH_FROM", 5)
+    _fill(feature_store(encoder, tmp_path / "few"), encoder, examples)
+    assert through_graph == []
+    monkeypatch.setattr(features, "GRAPH_FROM", 4)
+    monkeypatch.setattr(features, "GRAPH_BYTES", 100)
+    _fill(feature_store(encoder, tmp_path / "large"), encoder, examples)
+    assert through_graph == []
+    monkeypatch.undo()
+    monkeypatch.setattr(features, "GRAPH_FROM", 4)
+    monkeypatch.setattr(graphs, "encoder_graph", lambda _: pytest.fail("made for damaged pictures alone"))
+    again = _fill(feature_store(encoder, tmp_path / "few"), encoder, examples)
+    assert again.failures.keys() == {"1", "3"}
+
+
+def test_an_encoder_without_a_graph_is_computed_by_torch(encoder, tmp_path, monkeypatch):
+    def refuse(_):
+        raise ExportError("encoder graph: torch cannot export it")
+
+    monkeypatch.setattr(features, "GRAPH_FROM", 1)
+    monkeypatch.setattr(graphs, "encoder_graph", refuse)
+    examples = _many(tmp_path, 3)
+    filled = _fill(feature_store(encoder, tmp_path / "store"), encoder, examples)
+    values, _ = filled.store.read([filled.rows["2"]])
+    expected = _regions(encoder, to_pixels(open_picture(examples[2].image), encoder.images))
+    np.testing.assert_allclose(values[0], expected, rtol=1e-3, atol=1e-3)
 
 
 # Mirror images

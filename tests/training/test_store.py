@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -83,6 +84,51 @@ def test_a_shard_shorter_than_its_index_is_an_error(tmp_path):
         file.truncate(15)
     with pytest.raises(FeatureError, match="15 bytes, its index promises 24"):
         _open(tmp_path)
+
+
+def test_a_shard_cut_short_while_the_store_is_open_is_an_error(tmp_path):
+    with _open(tmp_path) as store:
+        store.append(["a", "b"], _rows(2))
+    with (tmp_path / "shard-00000.bin").open("r+b") as file:
+        file.truncate(15)
+    assert np.array_equal(store.read([0])[0], _rows(2)[:1].astype(np.float16))
+    with pytest.raises(FeatureError, match=r"shard-00000\.bin: ends in row 1 after 3 of 12 bytes"):
+        store.read([0, 1])
+    (tmp_path / "shard-00000.bin").unlink()
+    with pytest.raises(FeatureError, match=r"shard-00000\.bin: cannot be read \(No such file"):
+        store.read([0])
+
+
+def test_rows_of_many_shards_need_no_file_open_for_each(tmp_path, monkeypatch):
+    monkeypatch.setattr(store_module, "SHARD_BYTES", 12)  # one row a shard
+    values = _rows(12)
+    with _open(tmp_path) as store:
+        store.append([f"k{i}" for i in range(12)], values)
+    opened, most = [], 0
+    real = type(tmp_path).open
+
+    def counted(path, *given, **named):
+        nonlocal most
+        opened.append(real(path, *given, **named))
+        most = max(most, sum(not file.closed for file in opened))
+        return opened[-1]
+
+    monkeypatch.setattr(type(tmp_path), "open", counted)
+    assert np.array_equal(store.read(range(12))[0], values.astype(np.float16))
+    assert len(opened) == 24
+    assert most == 1
+
+
+MAPS = Path("/proc/self/maps")  # Linux tells which files a process has mapped
+
+
+@pytest.mark.skipif(not MAPS.exists(), reason="needs /proc")
+def test_reading_maps_no_file_into_memory(tmp_path):
+    with _open(tmp_path) as store:
+        store.append(["a"], _rows(1))
+    held = store.read([0])
+    assert str(tmp_path) not in MAPS.read_text()
+    assert held[1].all()
 
 
 def test_a_damaged_index_is_an_error(tmp_path):

@@ -1,7 +1,8 @@
 """Rows of one shape on disk: an encoder's regions, or prepared pixels, one row per distinct picture.
 
-Append-only, memory-mapped, larger than RAM is fine. A row counts once its line is in the index, which is written after
-the row's bytes have reached the disk: whatever a kill leaves behind the last line is written over.
+Append-only, larger than RAM is fine. A row counts once its line is in the index, which is written after the row's bytes
+have reached the disk: whatever a kill leaves behind the last line is written over. Rows are read from their places, not
+mapped: a mapped page counts as the process's memory once it was looked at, and an epoch looks at all.
 
     store/
       identity.json     whose rows these are
@@ -15,6 +16,7 @@ import hashlib
 import json
 import os
 from collections.abc import Sequence
+from io import BufferedReader
 from pathlib import Path
 from typing import Any, Self
 
@@ -33,6 +35,9 @@ class RowStore:
     `identity` is plain JSON data; a folder that holds rows of another identity is refused with `FeatureError`.
     """
 
+    rows: dict[str, int]  # key -> number
+    _next_row: int
+
     def __init__(self, folder: Path, identity: dict[str, Any], shape: Sequence[int], dtype: str) -> None:
         self.folder = folder
         self.shape = tuple(shape)
@@ -40,7 +45,6 @@ class RowStore:
         self.row_bytes = int(np.prod(self.shape)) * self.dtype.itemsize
         self.rows_per_shard = max(1, SHARD_BYTES // self.row_bytes)
         self._claim({**identity, "shape": list(self.shape), "dtype": self.dtype.name})
-        self._maps: dict[tuple[str, int], NDArray[Any]] = {}
         self._read_index()
 
     def __enter__(self) -> Self:
@@ -52,6 +56,7 @@ class RowStore:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._files.clear()  # a kilobyte a picture, and nobody asks for it who only reads rows
         self._lock.close()
 
     def key(self, path: Path) -> str:
@@ -91,33 +96,39 @@ class RowStore:
             ) from error
 
     def read(self, rows: Sequence[int]) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-        """Rows by number -> values (N, *shape) and masks (N, R), copied out of the memory map."""
+        """Rows by number -> values (N, *shape) and masks (N, R). Raises `FeatureError` where they cannot be read."""
         values = np.empty((len(rows), *self.shape), self.dtype)
-        mask = np.empty((len(rows), self.shape[0]), bool)
-        for i, row in enumerate(rows):
-            shard, place = divmod(row, self.rows_per_shard)
-            values[i] = self._map("shard", shard)[place]
-            mask[i] = self._map("mask", shard)[place] != 0
-        return values, mask
+        mask = np.empty((len(rows), self.shape[0]), np.uint8)
+        for kind, array in (("shard", values), ("mask", mask)):
+            for shard in sorted({row // self.rows_per_shard for row in rows}):
+                path = self._shard_path(kind, shard)
+                try:
+                    # Opened anew: a file that stays open has one position, which threads and forked processes share.
+                    with path.open("rb") as file:
+                        for i, row in enumerate(rows):
+                            if row // self.rows_per_shard == shard:
+                                _read_at(file, row % self.rows_per_shard, array[i])
+                except OSError as error:
+                    raise FeatureError(f"{path}: cannot be read ({error.strerror or error})") from error
+        return values, mask != 0
 
     def _append(self, keys: Sequence[str], values: NDArray[Any], mask: NDArray[np.bool_]) -> None:
-        lines = []
-        for key, value, real in zip(keys, values, mask, strict=True):
-            row = self._next_row
-            self._write(row, "shard", np.ascontiguousarray(value).tobytes(), self.row_bytes)
-            self._write(row, "mask", real.astype(np.uint8).tobytes(), self.shape[0])
-            self.rows[key] = row
-            self._next_row += 1
-            lines.append(json.dumps({"key": key, "row": row}))
-        for shard in {self.rows[key] // self.rows_per_shard for key in keys}:
-            for kind in ("shard", "mask"):
-                descriptor = os.open(self._shard_path(kind, shard), os.O_RDONLY)
-                os.fsync(descriptor)
-                os.close(descriptor)
-        append_lines(self.folder / "index.jsonl", lines)
+        assert len(keys) == len(values) == len(mask)
+        rows = range(self._next_row, self._next_row + len(keys))
+        done = 0
+        while done < len(rows):  # once for each shard
+            shard, place = divmod(rows[done], self.rows_per_shard)
+            part = slice(done, done + self.rows_per_shard - place)
+            self._write("shard", shard, place, values[part])
+            self._write("mask", shard, place, mask[part].astype(np.uint8))
+            done = part.stop
+        added = dict(zip(keys, rows, strict=True))
+        append_lines(self.folder / "index.jsonl", [json.dumps({"key": key, "row": row}) for key, row in added.items()])
+        self.rows |= added
+        self._next_row = rows.stop
 
     def _read_index(self) -> None:
-        self.rows: dict[str, int] = {entry["key"]: entry["row"] for entry in read_lines(self.folder / "index.jsonl")}
+        self.rows = {entry["key"]: entry["row"] for entry in read_lines(self.folder / "index.jsonl")}
         self._files = {entry["path"]: entry for entry in read_lines(self.folder / "files.jsonl")}
         self._next_row = max(self.rows.values(), default=-1) + 1
         self._check_shards()
@@ -164,21 +175,23 @@ class RowStore:
     def _shard_path(self, kind: str, shard: int) -> Path:
         return self.folder / f"{kind}-{shard:05d}.bin"
 
-    def _write(self, row: int, kind: str, content: bytes, size: int) -> None:
-        shard, place = divmod(row, self.rows_per_shard)
+    def _write(self, kind: str, shard: int, place: int, rows: NDArray[Any]) -> None:
+        """Write rows from this place of a shard on, durably."""
         path = self._shard_path(kind, shard)
         with path.open("r+b" if path.exists() else "w+b") as file:
-            file.seek(place * size)
-            file.write(content)
+            file.seek(place * rows[0].nbytes)
+            file.write(np.ascontiguousarray(rows).data)
+            file.flush()
+            os.fsync(file.fileno())
 
-    def _map(self, kind: str, shard: int) -> NDArray[Any]:
-        path = self._shard_path(kind, shard)
-        shape, dtype = (self.shape, self.dtype) if kind == "shard" else (self.shape[:1], np.dtype(np.uint8))
-        rows = path.stat().st_size // (int(np.prod(shape)) * dtype.itemsize)
-        found = self._maps.get((kind, shard))
-        if found is None or len(found) != rows:  # opening costs more than reading a row
-            found = self._maps[kind, shard] = np.memmap(path, dtype, "r", shape=(rows, *shape))
-        return found
+
+def _read_at(file: BufferedReader, place: int, row: NDArray[Any]) -> None:
+    """Fill `row` with that of this number in a file of such rows. Raises `FeatureError` where the file ends before."""
+    file.seek(place * row.nbytes)
+    if (found := file.readinto(row.data)) != row.nbytes:
+        raise FeatureError(
+            f"{file.name}: ends in row {place} after {found} of {row.nbytes} bytes; delete the folder to fill it again"
+        )
 
 
 def cut_unfinished_line(path: Path) -> None:
