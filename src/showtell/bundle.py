@@ -5,8 +5,6 @@ import hashlib
 import json
 import os
 import re
-import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +13,7 @@ from typing import Any
 from showtell import __version__
 from showtell.decoding.options import DecodeOptions
 from showtell.errors import BundleError, ShowtellError
-from showtell.files import sync_folder, write_bytes
+from showtell.files import replace_folder, write_bytes
 from showtell.images import ImageOptions
 from showtell.onnx_safety import refuse_unsafe_graph
 from showtell.vocabulary import Vocabulary
@@ -171,35 +169,12 @@ def write_bundle(folder: str | os.PathLike[str], *, files: Mapping[str, bytes], 
     text = json.dumps(table, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-        try:
-            aside.chmod(0o755)
+        with replace_folder(folder) as aside:
             for name, content in {**files, MANIFEST: text.encode()}.items():
                 write_bytes(aside / name, content)
-            _put_in_place(aside, folder)
-        finally:
-            shutil.rmtree(aside, ignore_errors=True)
     except OSError as error:
         raise BundleError(f"{folder}: cannot be written ({error}); check the disk and its permissions") from error
     return folder
-
-
-def _put_in_place(aside: Path, folder: Path) -> None:
-    if not folder.exists():
-        aside.rename(folder)
-        sync_folder(folder.parent)
-        return
-    old = Path(tempfile.mkdtemp(prefix=f".{folder.name}.old.", dir=folder.parent))
-    try:
-        folder.rename(old / folder.name)
-        try:
-            aside.rename(folder)
-        except OSError:
-            (old / folder.name).rename(folder)
-            raise
-        sync_folder(folder.parent)
-    finally:
-        shutil.rmtree(old, ignore_errors=True)
 
 
 def _check_name(name: str, where: Path) -> None:

@@ -1,7 +1,10 @@
 """Writing so that a kill at any moment leaves either the old file or the new one."""
 
 import os
-from collections.abc import Iterable
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 from weakref import WeakSet
@@ -34,6 +37,38 @@ def write_bytes(path: Path, content: bytes) -> None:
     finally:
         aside.unlink(missing_ok=True)
     sync_folder(path.parent)
+
+
+@contextmanager
+def replace_folder(folder: Path) -> Iterator[Path]:
+    """A folder aside to fill, which then takes the place of `folder`, or nothing does where filling it fails.
+
+    Only a kill between two renames leaves the earlier folder aside, under a hidden name. Raises `OSError`.
+    """
+    aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    try:
+        aside.chmod(0o755)
+        yield aside
+        if folder.exists():
+            _swap(aside, folder)
+        else:
+            aside.rename(folder)
+        sync_folder(folder.parent)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _swap(aside: Path, folder: Path) -> None:
+    old = Path(tempfile.mkdtemp(prefix=f".{folder.name}.old.", dir=folder.parent))
+    try:
+        folder.rename(old / folder.name)
+        try:
+            aside.rename(folder)
+        except OSError:
+            (old / folder.name).rename(folder)
+            raise
+    finally:
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def append_lines(path: Path, lines: Iterable[str]) -> None:

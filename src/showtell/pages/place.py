@@ -5,14 +5,12 @@ A page is known by its `index.html`, which names this program, and holds nothing
 
 import os
 import re
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from showtell.errors import ShowtellError
-from showtell.files import sync_folder
+from showtell.files import replace_folder
 from showtell.names import printable
 
 INDEX = "index.html"
@@ -56,13 +54,8 @@ def whole_folder(folder: Path) -> Iterator[Path]:
     place = folder.resolve()  # a link stays one
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
-        aside = Path(tempfile.mkdtemp(prefix=f".{place.name}.", dir=place.parent))
-        try:
-            aside.chmod(0o755)
+        with replace_folder(place) as aside:
             yield aside
-            _put_in_place(aside, place)
-        finally:
-            shutil.rmtree(aside, ignore_errors=True)
     except OSError as error:
         reason = error.strerror or error
         raise ShowtellError(f"{printable(str(folder))}: cannot be written ({reason}); check folder and disk") from error
@@ -98,20 +91,3 @@ def _foreign(folder: Path) -> str | None:
             if name not in _SYSTEM and not _OWN.fullmatch(relative):
                 return relative
     return None
-
-
-def _put_in_place(aside: Path, folder: Path) -> None:
-    if folder.exists():
-        old = Path(tempfile.mkdtemp(prefix=f".{folder.name}.old.", dir=folder.parent))
-        try:
-            folder.rename(old / folder.name)
-            try:
-                aside.rename(folder)
-            except OSError:
-                (old / folder.name).rename(folder)
-                raise
-        finally:
-            shutil.rmtree(old, ignore_errors=True)
-    else:
-        aside.rename(folder)
-    sync_folder(folder.parent)
