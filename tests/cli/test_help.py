@@ -107,7 +107,6 @@ def test_settings_in_the_documents_are_keys_of_recipes(document, line):
         with contextlib.suppress(tomllib.TOMLDecodeError):
             return tomllib.loads(f"value = {text}")["value"]
 
-
     words = shlex.split(line, comments=True)
     settings = [words[i + 1] for i, word in enumerate(words) if word == "--set"]
     recipe = read_recipe("pocket", settings).to_dict()
