@@ -68,6 +68,24 @@ def test_all_relations_and_single_objects_occur(shapes: Path) -> None:
     assert min(counts.values()) > 40
 
 
+@pytest.mark.parametrize("objects", [1, 2])
+def test_as_many_objects_as_asked_for_are_told_and_drawn(tmp_path: Path, objects: int) -> None:
+    out = tmp_path / "shapes"
+    make_shapes(out, train=60, val=10, test=30, size=32, objects=objects)
+    dataset = read_dataset(out)
+    matches = [SENTENCE.fullmatch(example.captions[0]) for example in dataset.examples]
+    assert all(match and bool(match[4]) == (objects == 2) for match in matches)
+    kept = {scene.caption for scene in scenes()[1]["test"]}
+    new = sum(example.captions[0] in kept for example in dataset.of_split("test"))
+    assert new == (18 if objects == 2 else 0)  # three of five
+    for index in range(30):
+        scene, drawn = make_picture("test", index, objects=objects)
+        told = {thing.colour for thing in (scene.first, scene.second) if thing}
+        found, counts = np.unique(named_colour(np.asarray(drawn)), return_counts=True)
+        seen = {list(COLOURS)[i] for i, count in zip(found, counts, strict=True) if i >= 0 and count >= 40}
+        assert seen == told, (index, scene)
+
+
 def named_colour(pixels: np.ndarray) -> np.ndarray:
     """The colour of each pixel as an index into COLOURS, -1 for the ground and for blends at an object's edge."""
     distance = np.linalg.norm(pixels[:, :, None].astype(float) - np.array(list(COLOURS.values())), axis=-1)
@@ -144,6 +162,9 @@ def test_nothing_is_overwritten_and_impossible_wishes_are_refused(tmp_path: Path
         make_shapes(tmp_path / "a", train=1, size=16)
     with pytest.raises(DataError, match="expected one or more, none negative"):
         make_shapes(tmp_path / "a", train=0, val=0, test=0)
+    for objects in (0, 3):
+        with pytest.raises(DataError, match=f"{objects} objects in a picture, expected 1 or 2"):
+            make_shapes(tmp_path / "a", train=1, objects=objects)
     with pytest.raises(DataError, match=r"cannot be written \(Not a directory\)"):
         make_shapes(tmp_path / "mine.txt" / "a", train=1, val=0, test=0)
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]

@@ -3,13 +3,14 @@
 A picture holds one object ("a large green triangle") or two ("a small red circle above a large blue square"). There are
 6 colours, 4 shapes and 2 sizes, so 48 objects, and 4 relations. The caption is a function of the picture: of two
 objects, the one earlier in the order of colour, then shape, then size is named first, and of two equal ones the left
-or the upper one. That leaves 48 captions of one object and 1128 * 4 + 48 * 2 = 4608 of two.
+or the upper one. That leaves 48 captions of one object and 1128 * 4 + 48 * 2 = 4608 of two. A set can be asked for in
+which every picture holds one object, for captioners that see a picture as one vector, or every picture two.
 
 What is measured is whether a captioner puts known words together anew. A tenth of the captions of two objects, chosen
 by their hash, is kept for validation and a fifth for test; training never shows them, and 60 % of the validation and
-test pictures have such a caption. Sizes, colours and positions are far enough apart that a person names every picture
-without doubt, so a captioner that errs has not learnt; a small ResNet at 64 pixels, trained from nothing on
-the default 8,000 pictures, learns the set in under two minutes on two processor cores.
+test pictures have such a caption, none where pictures hold one object. Sizes, colours and positions are far enough
+apart that a person names every picture without doubt, so a captioner that errs has not learnt; a small ResNet at 64
+pixels, trained from nothing on the default 8,000 pictures, learns the set in under two minutes on two processor cores.
 
 S side of a picture, pixels.
 """
@@ -98,18 +99,22 @@ def make_shapes(
     test: int = 500,
     size: int = 64,
     seed: int = 0,
+    objects: int | None = None,
     progress: Callable[[int], object] = lambda done: None,
 ) -> None:
     """Write pictures to `out`/images and, at last, their captions and splits to `out`/metadata.jsonl.
 
-    The same arguments give the same captions and pixels. `progress` is called with 1 for each picture. Raises
-    `DataError` where `out` is not empty, a count is negative or none is positive, or `size` is below 32 pixels.
+    Each picture holds one object or two, drawn anew, or as many as `objects` says. The same arguments give the same
+    captions and pixels. `progress` is called with 1 for each picture. Raises `DataError` where `out` is not empty, a
+    count is negative or none is positive, `size` is below 32 pixels, or `objects` is neither 1 nor 2.
     """
     counts = dict(zip(SPLITS, (train, val, test), strict=True))
     if min(counts.values()) < 0 or not any(counts.values()):
         raise DataError(f"{out}: {train} train, {val} val, {test} test pictures; expected one or more, none negative")
     if size < _SMALLEST:
         raise DataError(f"{out}: pictures of {size} pixels, expected {_SMALLEST} or more; shapes cannot be told apart")
+    if objects not in (None, 1, 2):
+        raise DataError(f"{out}: {objects} objects in a picture, expected 1 or 2, or None for either")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise DataError(f"{out}: exists and is not an empty folder; name a new one or remove it")
     images = out / "images"
@@ -118,7 +123,7 @@ def make_shapes(
         images.mkdir(parents=True, exist_ok=True)
         for split, count in counts.items():
             for index in range(count):
-                scene, picture = make_picture(split, index, size=size, seed=seed)
+                scene, picture = make_picture(split, index, size=size, seed=seed, objects=objects)
                 path = images / f"{split}-{index:05d}.png"
                 picture.save(path, compress_level=4)
                 record = {"file_name": f"images/{path.name}", "caption": scene.caption, "split": split}
@@ -129,12 +134,14 @@ def make_shapes(
         raise DataError(f"{out}: cannot be written ({error.strerror or error}); check permissions and space") from error
 
 
-def make_picture(split: str, index: int, *, size: int = 64, seed: int = 0) -> tuple[Scene, Image.Image]:
+def make_picture(
+    split: str, index: int, *, size: int = 64, seed: int = 0, objects: int | None = None
+) -> tuple[Scene, Image.Image]:
     """The picture `index` of a split, RGB of S x S pixels, and what it shows; both follow from the arguments alone."""
     # The stream of RandomState is frozen across versions of numpy, that of the newer generators is not.
     digest = hashlib.sha256(f"shapes {seed} {split} {index}".encode()).digest()
     random = np.random.RandomState(np.frombuffer(digest, dtype=np.uint32))
-    scene = _choose(split, index, random)
+    scene = _choose(split, index, random, objects)
     picture = _background(size, random).resize((size * _OVERSAMPLING,) * 2, Image.Resampling.BICUBIC)
     draw = ImageDraw.Draw(picture)
     for thing, x, y, radius in _arrange(scene, random):
@@ -147,12 +154,16 @@ def make_picture(split: str, index: int, *, size: int = 64, seed: int = 0) -> tu
 _SINGLES, _PAIRS = scenes()
 
 
-def _choose(split: str, index: int, random: np.random.RandomState) -> Scene:
+def _choose(split: str, index: int, random: np.random.RandomState, objects: int | None) -> Scene:
     new, of = _NEW_SHARE
-    if split != "train" and index % of < new:
+    if objects == 1:
+        pool = _SINGLES
+    elif split != "train" and index % of < new:
         pool = _PAIRS[split]
+    elif objects is None and random.random_sample() < _SINGLE_SHARE:
+        pool = _SINGLES
     else:
-        pool = _SINGLES if random.random_sample() < _SINGLE_SHARE else _PAIRS["train"]
+        pool = _PAIRS["train"]
     return pool[random.randint(len(pool))]
 
 
