@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -247,12 +248,18 @@ def test_ctrl_c_keeps_what_came(mirror, folder):
     mirror.server.answers[:] = [Answer(cut=100, stall=True)]
     command = [sys.executable, "-m", "showtell", "data", "download", "flickr8k", str(folder)]
     part = folder / ".download/Flickr8k_text.zip.part"
-    with subprocess.Popen([*command, "--sources", str(mirror.path)], stderr=subprocess.PIPE, text=True) as client:
+    with subprocess.Popen(
+        [*command, "--sources", str(mirror.path)],
+        stderr=subprocess.PIPE,
+        text=True,
+        # What a shell starts in the background ignores Ctrl-C, and so do its children unless they are told.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    ) as client:
         for _ in range(3000):
             if client.poll() is not None or (part.exists() and part.stat().st_size == 100):
                 break
             threading.Event().wait(0.01)
-        client.send_signal(2)
+        client.send_signal(signal.SIGINT)
         _, err = client.communicate(timeout=60)
     assert client.returncode == 130
     assert [line for line in err.splitlines() if line][-2:] == [
