@@ -183,6 +183,51 @@ def test_evaluate_refuses_wrong_options_before_it_reads_anything(showtell, tmp_p
         assert expected in err
 
 
+def test_several_models_are_one_ensemble_and_that_is_told(showtell, tiny_bundle, data, tmp_path):
+    options = ["--data", data, "--threads", 1]
+    code, alone, _ = showtell("evaluate", tiny_bundle, *options)
+    assert "ensemble" not in alone
+    code, out, _ = showtell("evaluate", tiny_bundle, tiny_bundle, *options, "--page", tmp_path / "page")
+    assert code == 0
+    assert out == f"one ensemble of 2 models: tiny + tiny\n{alone}"
+    index = (tmp_path / "page" / "index.html").read_text()
+    assert "showtell evaluate tiny tiny --data data" in index
+    assert "<bdi>tiny + tiny</bdi>" in index
+    assert "<li>an ensemble of 2</li>" in index
+    as_json = [json.loads(showtell("evaluate", *[tiny_bundle] * n, *options, "--json")[1]) for n in (1, 2)]
+    assert as_json[1].pop("ensemble") == ["tiny", "tiny"]
+    assert as_json[0] == as_json[1]
+
+
+def test_consensus_is_scored_and_told(showtell, tiny_bundle, data, tmp_path):
+    evaluated = ["evaluate", tiny_bundle, "--data", data, "--threads", 1, "--json"]
+    plain = json.loads(showtell(*evaluated)[1])
+    assert json.loads(showtell(*evaluated, "--consensus", 1)[1]) == plain
+    code, out, _ = showtell(*evaluated, "--consensus", 5, "--page", tmp_path / "page", "--out", tmp_path / "c.jsonl")
+    assert code == 0
+    index = (tmp_path / "page" / "index.html").read_text()
+    assert "<li>beam 5</li>" in index
+    assert "<li>consensus of 5</li>" in index
+    captions = [json.loads(line) for line in (tmp_path / "c.jsonl").read_text().splitlines()]
+    from showtell import load
+
+    for caption in captions:
+        found = load(tiny_bundle, threads=1).caption(caption["path"], beam_width=5, rerank="consensus")
+        assert caption["caption"] == found.text
+    code, out, err = showtell(*evaluated, "--consensus", 5, "--beam", 4)
+    assert (code, out) == (2, "")
+    assert "candidates is 5, more than beam_width 4; widen the beam" in err
+
+
+def test_a_data_set_taken_for_a_second_model_is_refused(showtell, tiny_bundle, data):
+    code, out, err = showtell("evaluate", tiny_bundle, data)
+    assert (code, out) == (2, "")
+    assert "Missing option '--data'" in err
+    code, out, err = showtell("evaluate", tiny_bundle, data, "--data", data)
+    assert (code, out) == (1, "")
+    assert f"{data}: no bundle: it holds no manifest.json" in err
+
+
 # `showtell evaluate --page`
 
 
@@ -249,7 +294,7 @@ def test_scores_are_told_even_where_the_page_cannot_be_written(showtell, tiny_bu
     assert len(err.splitlines()) == 1
 
 
-def test_a_model_that_takes_regions_from_files_has_a_page_with_the_pictures(showtell, data, tmp_path):
+def test_a_model_that_takes_regions_from_files_has_a_page_with_the_pictures(showtell, data, tmp_path, monkeypatch):
     pytest.importorskip("onnx")
     import numpy as np
 
@@ -278,6 +323,15 @@ def test_a_model_that_takes_regions_from_files_has_a_page_with_the_pictures(show
         "teal.png": False,
     }
     assert found["attention"] == 0
+    twice = ("evaluate", tmp_path / "bundle", tmp_path / "bundle", "--data", data, "--threads", 1)
+    assert showtell(*twice, "--regions", tmp_path / "regions")[0] == 0
+    code, _, err = showtell(*twice)
+    assert code == 2
+    assert "takes regions from files; name their folder with --regions DIR" in err
+    monkeypatch.setattr("showtell.cli.evaluate._region_files_of", lambda model, _: tmp_path / model.name)
+    code, _, err = showtell("evaluate", "one", "two", "--data", data)
+    assert code == 2
+    assert f"region files of {tmp_path}/one and {tmp_path}/two; name one with --regions DIR" in err
 
 
 def one_region(model):

@@ -31,7 +31,10 @@ from showtell.tokenizers import TOKENIZERS, join_words
 from showtell.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
+    from showtell.decoding.protocol import StepDecoder
     from showtell.decoding.search import Hypothesis
+
+Model = str | os.PathLike[str]  # the folder of a bundle or of a training run
 
 RECIPE = "recipe.json"  # what a run folder holds and a bundle does not
 BATCH = 16  # pictures per encoder call
@@ -45,7 +48,7 @@ class Caption:
     text: str  # words joined as people write them
     tokens: tuple[str, ...]  # the words apart
     log_probability: float  # natural logarithm, of the whole sentence with its end
-    score: float  # what captions of one picture are ranked by: log-probability / words ** length_penalty
+    score: float  # what captions of one picture are ranked by, without `rerank`: log-probability / words ** penalty
     attention: NDArray[np.float32] | None = field(default=None, compare=False, repr=False)  # (T, h, w) or (T, R)
     # Of each word, that of the sentence's end last; empty where the model family does not tell.
     word_log_probabilities: tuple[float, ...] = field(default=(), compare=False, repr=False)
@@ -95,21 +98,44 @@ class BundleBackend:
         from showtell.runtime import OnnxModel
 
         bundle = read_bundle(path)
+        self.path: Path = bundle.path
         self.manifest: Manifest = bundle.manifest
         self.vocabulary: Vocabulary = bundle.vocabulary
         self.images, self.decoding = bundle.manifest.images, bundle.manifest.decoding
         regions = bundle.manifest.regions
         # What the attention of a word is laid out as, if it is given at all.
-        self._places = regions.grid if self.images else (regions.count,)
+        self.places = regions.grid if self.images else (regions.count,)
         self.read = input_reader(self.images, regions.count, regions.size)
+        self._regions = (regions.count, regions.size)
         self._model = OnnxModel(bundle, threads=threads)
+        self.decoder: StepDecoder = self._model.decoder
+
+    @property
+    def input(self) -> tuple[object, ...]:
+        """What `read` depends on: equal for bundles that read a source alike. Normalising is the encoder's work."""
+        wanted = self.images
+        return (wanted.size, wanted.fit, wanted.crop_fraction, wanted.interpolation) if wanted else self._regions
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Of what `read` gives: (S, S, 3), or (R, D)."""
+        return (self.images.size, self.images.size, 3) if self.images else self._regions
 
     def words(self, caption: str) -> list[str]:
         """A caption in the words of the vocabulary's tokenizer."""
         return TOKENIZERS[self.vocabulary.tokenizer](caption)
 
     def encode(self, pixels: NDArray[Any]) -> NDArray[np.float32]:
-        """Pixels (B, S, S, 3), 0..255 -> regions (B, R, D); without an encoder regions, as they are."""
+        """Pixels (B, S, S, 3), 0..255 -> regions (B, R, D); without an encoder regions, as they are.
+
+        Raises `ImageError` where pixels are of another shape or type.
+        """
+        expected = self.input_shape
+        if self.images and (pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[1:] != expected):
+            raise ImageError(
+                f"pixels are {pixels.dtype} {pixels.shape}, expected uint8 (B, {', '.join(map(str, expected))}); "
+                "prepare them with Captioner.read"
+            )
         return self._model.encode(pixels)
 
     def decode(
@@ -121,16 +147,20 @@ class BundleBackend:
         attention: bool = False,
     ) -> list[list[Caption]]:
         """Regions (B, R, D) -> the captions of each picture, best first."""
-        wanted = attention and self._places is not None
+        wanted = attention and self.places is not None
         ranked = self._model.decode(regions, options, picture_keys=picture_keys, with_attention=wanted)
-        return [[self._caption(hypothesis, wanted) for hypothesis in hypotheses] for hypotheses in ranked]
+        return self.captions(ranked, attention=wanted)
+
+    def captions(self, ranked: "list[list[Hypothesis]]", *, attention: bool) -> list[list[Caption]]:
+        """What was found, in words; with `attention` laid out as this bundle's regions are."""
+        return [[self._caption(hypothesis, attention) for hypothesis in hypotheses] for hypotheses in ranked]
 
     def _caption(self, hypothesis: "Hypothesis", with_attention: bool) -> Caption:
         words = tuple(self.vocabulary.decode(hypothesis.tokens))
         maps = None
-        if with_attention and self._places is not None:
+        if with_attention and self.places is not None:
             rows = np.empty((0, 1), np.float32) if hypothesis.attention is None else hypothesis.attention  # (T, R)
-            maps = rows.reshape(len(words), *self._places)  # (T, h, w) or (T, R); a caption without words has T = 0
+            maps = rows.reshape(len(words), *self.places)  # (T, h, w) or (T, R); a caption without words has T = 0
         return Caption(
             "",
             join_words(words),
@@ -156,14 +186,26 @@ class Captioner:
         self._threads = threads
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str] | None = None, *, threads: int | None = None) -> "Captioner":
+    def load(cls, path: Model | Sequence[Model] | None = None, *, threads: int | None = None) -> "Captioner":
         """Load a bundle, or the folder of a training run, or with None the embedded model `pocket`.
+
+        A list of them is one ensemble: the probability of each word is the mean of its members'. They must know the
+        same words; encoders and decoders may be any. Default options and the attention are the first one's.
 
         A run is exported to a bundle first, which needs the training extra. `threads` limits both those of ONNX Runtime
         and those that read pictures; None is all cores up to four. Raises `BundleError` where there is neither a bundle
-        nor a run or it is damaged, `MissingExtraError` where a run is given and PyTorch is missing.
+        nor a run, it is damaged, or an ensemble's members do not fit each other; `MissingExtraError` where a run is
+        given and PyTorch is missing.
         """
-        return cls(BundleBackend(_find_bundle(path), threads=threads), threads=threads)
+        paths = [path] if path is None or isinstance(path, str | os.PathLike) else list(path)
+        if not paths:
+            raise BundleError("no model is named, expected one or more; leave the list out for the embedded model")
+        members = [BundleBackend(_find_bundle(one), threads=threads) for one in paths]
+        if len(members) == 1:
+            return cls(members[0], threads=threads)
+        from showtell.ensemble import EnsembleBackend
+
+        return cls(EnsembleBackend(members), threads=threads)
 
     @property
     def images(self) -> ImageOptions | None:
@@ -183,6 +225,7 @@ class Captioner:
     def read(self, source: Source) -> NDArray[Any]:
         """One source as `encode` wants it: pixels (S, S, 3) uint8, or from a file regions (R, D) float32.
 
+        Of an ensemble whose members want a picture in different ways: all of them in one row of numbers.
         Raises `ImageError`, or `FeatureError` where regions do not fit.
         """
         return self.backend.read(source)
@@ -190,15 +233,10 @@ class Captioner:
     def encode(self, pixels: NDArray[Any]) -> Any:
         """Prepared pixels (B, S, S, 3) uint8, 0..255 -> regions (B, R, D) float32. `read` prepares one picture.
 
-        A model that takes regions from files gives them back as `read` gave them, NaN where a picture has fewer.
+        A model that takes regions from files gives them back as `read` gave them, NaN where a picture has fewer. An
+        ensemble gives one object that holds each member's; its length is B, and a slice takes pictures.
+        Raises `ImageError` where pixels are of another shape or type.
         """
-        if self.images is not None:
-            expected = (self.images.size, self.images.size, 3)
-            if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[1:] != expected:
-                raise ImageError(
-                    f"pixels are {pixels.dtype} {pixels.shape}, expected uint8 (B, {', '.join(map(str, expected))}); "
-                    "prepare them with Captioner.read"
-                )
         return self.backend.encode(pixels)
 
     def decode(
@@ -288,7 +326,7 @@ class Captioner:
         return dataclasses.replace(options or self.decoding, **overrides)
 
 
-def load(path: str | os.PathLike[str] | None = None, *, threads: int | None = None) -> Captioner:
+def load(path: Model | Sequence[Model] | None = None, *, threads: int | None = None) -> Captioner:
     """The same as `Captioner.load`."""
     return Captioner.load(path, threads=threads)
 

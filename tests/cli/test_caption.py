@@ -232,6 +232,29 @@ def test_decoding_options_reach_decoding(showtell, tmp_path):
     assert showtell(path, "--sample", "--top-k", "1").out == f"{path}\ta red picture\n"
 
 
+def test_groups_reach_decoding_and_widen_the_beam(showtell, tmp_path):
+    path = save(tmp_path / "x.png")
+
+    def words(*options):
+        return [line.split("\t")[1].split() for line in showtell(path, *options).out.splitlines()]
+
+    # Each group begins with another word, where that may cost more than any word is worth.
+    found = words("--groups", 4, "--captions", 4, "--diversity", 50)
+    assert len({said[0] for said in found}) == len(found) == 4
+    assert words("--groups", 2, "--captions", 3)[0] == ["a", "red", "picture"]  # a beam of 4
+
+
+def test_several_models_tell_one_caption_together(showtell, tiny_bundle, tmp_path):
+    path = save(tmp_path / "x.png")
+    alone = json.loads(showtell(path, "--format", "jsonl").out)
+    result = showtell(path, "--model", tiny_bundle, "--format", "jsonl", "--attention", tmp_path / "map.png")
+    assert (result.code, json.loads(result.out)) == (0, alone)
+    assert (tmp_path / "map.png").is_file()
+    result = showtell(path, "--model", tmp_path / "gone")
+    assert (result.code, result.out) == (1, "")
+    assert result.err.startswith(f"showtell: {tmp_path}/gone: no such folder")
+
+
 def test_no_progress_bar_where_standard_error_is_no_terminal(showtell, tmp_path):
     for number in range(30):
         save(tmp_path / f"{number}.png")
@@ -291,6 +314,8 @@ def test_attention_reads_standard_input_and_addresses_once(showtell, tmp_path, s
         (["x.png", "--seed", "3"], "--seed is for sampling; add --sample"),
         (["x.png", "--captions", "4", "--beam", "2"], "num_captions is 4, more than beam_width 2"),
         (["x.png", "--sample", "--top-p", "2"], "top_p is 2.0"),
+        (["x.png", "--sample", "--groups", "2"], "--groups is for beam search; leave out --sample"),
+        (["x.png", "--beam", "4", "--groups", "3"], "beam_width is 4, expected a multiple of beam_groups 3"),
         (["x.png", "--attention", "map.jpg"], "expected a file name that ends in .png"),
         (["x.png", "--out", "no/such/folder/x.txt"], "does not exist; make it first"),
     ],

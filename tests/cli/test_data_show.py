@@ -79,7 +79,7 @@ def test_a_model_tells_its_caption_and_where_each_word_looked(data, tmp_path, ti
     result = show(data, "--index", 0, "--out", looked, "--model", tiny_bundle)
     assert result.code == 0
     assert "\ntold      a red picture\n" in result.out
-    assert re.search(r"\n          by tiny, log-probability -\d+\.\d\d, -\d+\.\d\d a word\n$", result.out)
+    assert re.search(r"\n          by tiny, log-probability -?\d+\.\d\d, -?\d+\.\d\d a word\n$", result.out)
     with Image.open(looked) as with_panels, Image.open(plain) as without:
         assert with_panels.height > without.height + 240
 

@@ -15,7 +15,11 @@ import pytest
 from showtell.cli import COMMANDS, showtell
 
 REPOSITORY = Path(__file__).parents[2]
-DOCUMENTS = [path for path in (REPOSITORY / "README.md", *sorted(REPOSITORY.glob("docs/*.md"))) if path.is_file()]
+DOCUMENTS = [
+    path
+    for pattern in ("README.md", "docs/*.md", "examples/*.md", "examples/*.ipynb")
+    for path in sorted(REPOSITORY.glob(pattern))
+]
 HEAVY = ("numpy", "PIL", "onnxruntime", "tqdm", "torch", "timm", "onnx", "safetensors", "matplotlib")
 
 # Prints as JSON what each command path said to --help, and which heavy modules are loaded after all of them.
@@ -76,11 +80,20 @@ def parse(arguments: list[str]) -> list[str]:
     return path
 
 
+def written(document: Path) -> str:
+    """A document's text; of a notebook that of its cells, those for the shell as code blocks."""
+    text = document.read_text(encoding="utf-8")
+    if document.suffix != ".ipynb":
+        return text
+    cells = ["".join(cell["source"]) for cell in json.loads(text)["cells"]]
+    return "\n".join(re.sub(r"\A%%sh\n(.*)\Z", r"```sh\n\1\n```", cell, flags=re.DOTALL) for cell in cells)
+
+
 def documented() -> list[tuple[str, str]]:
     """Every line of a document's code blocks that calls showtell: (document, line)."""
     found = []
     for document in DOCUMENTS:
-        for block in re.findall(r"^```sh\n(.*?)^```", document.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL):
+        for block in re.findall(r"^```sh\n(.*?)^```", written(document), re.MULTILINE | re.DOTALL):
             lines = block.replace("\\\n", " ").splitlines()
             found += [(document.name, line) for line in lines if re.match(r"(\.venv/bin/)?showtell\b", line)]
     return found
@@ -91,9 +104,10 @@ def test_command_lines_in_the_documents_are_understood(document, line, tmp_path,
     monkeypatch.chdir(tmp_path)
     arguments = re.split(r"\s[|>&]\s?|\s2>", line)[0]
     words = shlex.split(arguments, comments=True)[1:]
-    for word in words:  # options that take a file which must be there
-        if word.endswith((".md", ".txt")):
+    for word in words:  # options that take a file which must be there, or a file in a folder which must be there
+        if word.endswith((".md", ".txt", ".png")):
             Path(word).parent.mkdir(parents=True, exist_ok=True)
+        if word.endswith((".md", ".txt")):
             Path(word).touch()
     if words != ["--version"] and "--help" not in words:
         assert parse(words)

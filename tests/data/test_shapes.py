@@ -7,7 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
+from showtell.cli.data import command
 from showtell.data.check import check_dataset
 from showtell.data.readers import read_dataset
 from showtell.data.shapes import COLOURS, RELATIONS, SHAPES, SIZES, THINGS, make_picture, make_shapes, scenes
@@ -84,6 +86,19 @@ def test_as_many_objects_as_asked_for_are_told_and_drawn(tmp_path: Path, objects
         found, counts = np.unique(named_colour(np.asarray(drawn)), return_counts=True)
         seen = {list(COLOURS)[i] for i, count in zip(found, counts, strict=True) if i >= 0 and count >= 40}
         assert seen == told, (index, scene)
+
+
+def test_the_command_draws_one_object_and_refuses_three(tmp_path: Path) -> None:
+    def run(out: str, objects: str) -> int:
+        counts = ["--train", "8", "--val", "0", "--test", "0", "--size", "32"]
+        return (
+            CliRunner().invoke(command, ["make-shapes", str(tmp_path / out), *counts, "--objects", objects]).exit_code
+        )
+
+    assert run("one", "1") == 0
+    assert all(len(example.captions[0].split()) == 4 for example in read_dataset(tmp_path / "one").examples)
+    assert run("three", "3") == 2
+    assert not (tmp_path / "three").exists()
 
 
 def named_colour(pixels: np.ndarray) -> np.ndarray:

@@ -122,6 +122,28 @@ def test_state_is_repeated_gathered_and_selected_row_by_row():
         assert [[int(token) for token in row] for row in tokens] == [[2, 2], [1, 0]]
 
 
+def test_the_mean_probability_is_that_of_the_definition():
+    rng = np.random.default_rng(2)
+    logits = rng.normal(size=(3, 2, 4, 9)) * 30
+    logits[:, 0, 1, 3] = logits[1, :, :, 5] = -np.inf
+    log_probs = (logits - np.logaddexp.reduce(logits, axis=3, keepdims=True)).astype(np.float32)
+    exact = np.logaddexp.reduce(log_probs.astype(np.float64), axis=0) - np.log(3)
+    for arrays, ship in adapters():
+        found = arrays.numpy(arrays.mean_probability([ship(one) for one in log_probs]))
+        assert found.dtype == np.float32
+        np.testing.assert_allclose(found, exact, rtol=1e-6, atol=1e-6)
+        for times in (1, 2, 3, 7):
+            alone = arrays.numpy(arrays.mean_probability([ship(log_probs[0])] * times))
+            np.testing.assert_array_equal(alone, log_probs[0])
+
+
+def test_the_mean_probability_with_a_broken_decoder_is_no_number():
+    whole, broken = np.zeros((1, 1, 2), np.float32), np.array([[[np.nan, -1]]], np.float32)
+    for arrays, ship in adapters():
+        found = arrays.numpy(arrays.mean_probability([ship(whole), ship(broken)]))
+        np.testing.assert_array_equal(np.isnan(found), [[[True, False]]])
+
+
 def expected_draw(row, noise, temperature, top_k, top_p):
     """The definition, word by word."""
     ranked = sorted(range(len(row)), key=lambda word: (-row[word], word))

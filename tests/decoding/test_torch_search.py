@@ -40,10 +40,12 @@ def _numpy(tensors):
     [
         DecodeOptions(beam_width=1, max_words=9),
         DecodeOptions(beam_width=4, num_captions=3, max_words=9, min_words=2),
+        DecodeOptions(beam_width=6, beam_groups=3, diversity=0.7, num_captions=4, max_words=9),
+        DecodeOptions(beam_width=5, num_captions=3, rerank="consensus", max_words=9),
         DecodeOptions(sample=True, num_captions=5, max_words=9, temperature=1.3, seed=4),
         DecodeOptions(sample=True, num_captions=5, max_words=9, top_k=3, top_p=0.8, seed=4),
     ],
-    ids=["greedy", "beam", "sample", "truncated sample"],
+    ids=["greedy", "beam", "groups", "consensus", "sample", "truncated sample"],
 )
 def test_torch_finds_the_sentences_that_numpy_finds(options):
     from showtell.training.arrays import TorchArrays

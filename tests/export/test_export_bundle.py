@@ -17,7 +17,7 @@ from showtell.data.shapes import make_shapes  # noqa: E402
 from showtell.errors import BundleError, CheckpointError, DataError, ExportError  # noqa: E402
 from showtell.export import bundle as module  # noqa: E402
 from showtell.export.bundle import Labels, bundle_of_run, export_bundle  # noqa: E402
-from showtell.training.checkpoint import read_state  # noqa: E402
+from showtell.training.checkpoint import best_checkpoint, read_state  # noqa: E402
 from showtell.training.validation import validate  # noqa: E402
 from tiny_training import LEARNING, PIXELS, tiny_trainer  # noqa: E402
 
@@ -288,7 +288,7 @@ def test_the_bundle_of_a_run_is_made_once_and_again_when_the_best_changes(run, m
     assert read_manifest(folder)[0].name == "tiny"
     assert bundle_of_run(run) == folder
     assert len(made) == 1
-    best = module.best_checkpoint(run)
+    best = best_checkpoint(run)
     state = best / "state.json"
     other = best.with_name("00099-00000")
     shutil.copytree(best, other)

@@ -91,6 +91,8 @@ def told(words: str, attention=True) -> Told:
 def test_the_likelihood_is_that_of_the_sentence_and_of_a_word():
     assert told("a red dog runs on").likelihood == "log-probability -2.50, -0.50 a word"
     assert Told("tiny", dataclasses.replace(caption(""), tokens=()), ImageOptions()).likelihood.endswith("-2.50 a word")
+    sure = dataclasses.replace(caption("a dog"), log_probability=-0.004)
+    assert Told("tiny", sure, ImageOptions()).likelihood == "log-probability 0.00, 0.00 a word"
 
 
 def test_a_panel_for_each_word_stands_below_the_picture(tmp_path):

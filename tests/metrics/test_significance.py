@@ -4,11 +4,13 @@ import itertools
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from showtell.errors import DataError
 from showtell.metrics import significance
 from showtell.metrics.score import from_statistics, mean_score, score
-from showtell.metrics.significance import confidence, paired
+from showtell.metrics.significance import confidence, holm, paired
 
 
 def ratio(sums):
@@ -146,3 +148,24 @@ def test_different_metrics_or_pictures_are_refused():
         paired(mean_score("a", [0, 1]), mean_score("b", [0, 1]))
     with pytest.raises(DataError, match="a of 2 pictures and a of 3, expected the same metric"):
         paired(mean_score("a", [0, 1]), mean_score("a", [0, 1, 1]))
+
+
+def test_corrected_p_by_hand():
+    # Smallest first: 4 x 0.005, 3 x 0.01, 2 x 0.03, 1 x 0.04; the last not less than the one before.
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.5, 0.9]) == [1.0, 1.0]
+    assert holm([0.2]) == [0.2]
+    assert holm([]) == []
+
+
+@given(st.lists(st.floats(1e-4, 1), min_size=1, max_size=8))
+def test_correction_rejects_what_its_step_by_step_procedure_rejects(chances):
+    """Holm's own words: from the smallest on, reject while p is at most level / (how many are left)."""
+    level, rejected = 0.05, set()
+    for left, (chance, i) in zip(
+        range(len(chances), 0, -1), sorted((p, i) for i, p in enumerate(chances)), strict=True
+    ):
+        if chance * left > level:
+            break
+        rejected.add(i)
+    assert {i for i, p in enumerate(holm(chances)) if p <= level} == rejected

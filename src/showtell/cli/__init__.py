@@ -18,6 +18,7 @@ COMMANDS = {
     "plot": "Draw the curves of runs.",
     "evaluate": "Caption a split and score the captions.",
     "score": "Score captions in files as the papers do.",
+    "compare": "Tell which of several runs is best, and whether by chance.",
     "export": "Turn a run into a bundle.",
     "recipes": "List recipes, or show one.",
     "info": "Tell versions, paths and devices.",

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 # Option of the command -> field of DecodeOptions. What is not given is left to the bundle.
 _DECODING = {
     "beam": "beam_width",
+    "groups": "beam_groups",
+    "diversity": "diversity",
     "captions": "num_captions",
     "max_words": "max_words",
     "sample": "sample",
@@ -37,14 +39,28 @@ _DECODING = {
     "seed": "seed",
 }
 _SAMPLING = ("temperature", "top_k", "top_p", "seed")
+_GROUPED = ("groups", "diversity")
 _MANY = 20  # pictures from which a progress bar is worth its line
 
 
 @click.command()
 @click.argument("sources", nargs=-1, required=True, metavar="PATH|URL|-...")
-@click.option("--model", metavar="BUNDLE|RUN", help="A bundle or a training run.  [default: the embedded model]")
+@click.option(
+    "--model",
+    "models",
+    multiple=True,
+    metavar="BUNDLE|RUN",
+    help="A bundle or a training run; given several times, an ensemble.  [default: the embedded model]",
+)
 @click.option("--beam", type=click.IntRange(min=1), help="Beam width; 1 is greedy.")
 @click.option("--captions", type=click.IntRange(min=1), metavar="N", help="Captions for each picture, best first.")
+@click.option(
+    "--groups",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Diverse beam search: so many groups of hypotheses, which keep apart; for captions that differ.",
+)
+@click.option("--diversity", type=float, help="What a word costs a group where another says it.  [default: 0.5]")
 @click.option("--max-words", type=click.IntRange(min=1), help="Longest caption, in words.")
 @click.option("--sample", is_flag=True, default=None, help="Draw words at random instead of searching the best.")
 @click.option("--temperature", type=float, help="Sampling: below 1 safer, above 1 wilder.")
@@ -64,7 +80,7 @@ _MANY = 20  # pictures from which a progress bar is worth its line
 @click.option("--batch", type=click.IntRange(min=1), default=16, show_default=True, help="Pictures at a time.")
 def command(
     sources: tuple[str, ...],
-    model: str | None,
+    models: tuple[str, ...],
     sentence: bool,
     form: str,
     out: str | None,
@@ -75,7 +91,8 @@ def command(
 ) -> int:
     """Describe pictures: files, folders (with all below them), http(s) addresses, or - for standard input.
 
-    A model without an encoder takes files of regions (.npz, .safetensors) in the pictures' place.
+    A model without an encoder takes files of regions (.npz, .safetensors) in the pictures' place. Several models tell
+    one caption together: the probabilities of their words are averaged; --attention draws the first one's.
 
     One line for each caption: the path, a tab, the words. What gives no caption is told on standard error; the rest is
     done, and the exit code is 1.
@@ -85,10 +102,10 @@ def command(
     from showtell.folders import expand
     from showtell.writers import WRITERS, write_aside
 
-    captioner = Captioner.load(model, threads=threads)
+    captioner = Captioner.load(models or None, threads=threads)
     options = _options(captioner, decoding)
     if attention and captioner.images is None:
-        raise click.UsageError(f"--attention: {model} takes regions from files, which form no grid to draw")
+        raise click.UsageError(f"--attention: {models[0]} takes regions from files, which form no grid to draw")
     drawer = _Drawer(attention, captioner.images, sources) if attention and captioner.images else None
     found = partial(expand, sources, captioner.suffixes)
     watch = _Watch()
@@ -110,6 +127,8 @@ def _check_usage(attention: str | None, out: str | None, decoding: dict[str, Any
     """What is wrong whatever the model and the pictures are: told before anything heavy is loaded."""
     if idle := [name for name in _SAMPLING if decoding[name] is not None and not decoding["sample"]]:
         raise click.UsageError(f"--{idle[0].replace('_', '-')} is for sampling; add --sample")
+    if decoding["sample"] and (idle := [name for name in _GROUPED if decoding[name] is not None]):
+        raise click.UsageError(f"--{idle[0]} is for beam search; leave out --sample")
     if attention and Path(attention).suffix.lower() != ".png":
         raise click.UsageError(f"--attention {attention}: expected a file name that ends in .png")
     for option, file in (("--attention", attention), ("--out", out)):
@@ -120,11 +139,8 @@ def _check_usage(attention: str | None, out: str | None, decoding: dict[str, Any
 def _options(captioner: Captioner, decoding: dict[str, Any]) -> DecodeOptions:
     """The model's own options, changed by those that were given; more captions than hypotheses widen the beam."""
     given = {_DECODING[name]: value for name, value in decoding.items() if value is not None}
-    wanted = given.get("num_captions", 1)
-    if "beam_width" not in given and not given.get("sample"):
-        given["beam_width"] = max(wanted, captioner.decoding.beam_width)
     try:
-        return dataclasses.replace(captioner.decoding, **given)
+        return captioner.decoding.changed(**given)
     except RecipeError as error:
         raise click.UsageError(str(error)) from error
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from showtell.metrics.significance import Paired
 
 POINTS = 100  # scores are told in points of 100, as papers print them
-_CHANCE = 0.05  # a p above is told as chance
+CHANCE = 0.05  # a p above is told as chance
 _DECIMALS = 6  # of a picture's points
 
 
@@ -65,8 +65,8 @@ def as_json(measured: Measured, figures: dict[str, float], *, ci: bool) -> dict[
     scores = {name: _number(POINTS * score.value) for name, score in measured.scores.items()}
     told: dict[str, Any] = {"scores": scores | figures}
     if ci:
-        ends = {name: confidence(score) for name, score in measured.scores.items()}
-        told["intervals"] = {name: [_number(POINTS * end) for end in both] for name, both in ends.items()}
+        both = {name: confidence(score) for name, score in measured.scores.items()}
+        told["intervals"] = {name: [_number(POINTS * end) for end in pair] for name, pair in both.items()}
     if measured.missing:
         told["missing"] = measured.missing
     return told
@@ -94,9 +94,9 @@ def table(measured: Measured, figures: dict[str, float], *, ci: bool) -> Iterato
 
     rows = [["", "score", *([f"{LEVEL:.0%} interval"] if ci else [])]]
     for name, score in measured.scores.items():
-        rows.append([name, f"{POINTS * score.value:.2f}", *([_ends(*confidence(score))] if ci else [])])
-    rows += [[name, _figure(value)] for name, value in figures.items()]
-    return _aligned(rows)
+        rows.append([name, f"{POINTS * score.value:.2f}", *([ends(*confidence(score))] if ci else [])])
+    rows += [[name, figure(value)] for name, value in figures.items()]
+    return aligned(rows)
 
 
 def versus_table(ours: Measured, theirs: Measured, compared: dict[str, Paired], *, ci: bool) -> Iterator[str]:
@@ -109,41 +109,47 @@ def versus_table(ours: Measured, theirs: Measured, compared: dict[str, Paired], 
     for name, found in compared.items():
         cells = []
         for score in (ours.scores[name], theirs.scores[name]):
-            cells += [f"{POINTS * score.value:.2f}", *([_ends(*confidence(score))] if ci else [])]
+            cells += [f"{POINTS * score.value:.2f}", *([ends(*confidence(score))] if ci else [])]
         difference = f"{POINTS * found.difference:+.2f}"
-        rows.append([name, *cells, difference, _ends(found.low, found.high), f"{found.p:.4f}", _verdict(found)])
+        rows.append([name, *cells, difference, ends(found.low, found.high), f"{found.p:.4f}", _verdict(found)])
     for name, value in ours.figures.items():
         gap = [""] if ci else []
-        rows.append([name, _figure(value), *gap, _figure(theirs.figures[name])])
-    return _aligned(rows)
+        rows.append([name, figure(value), *gap, figure(theirs.figures[name])])
+    return aligned(rows, words=[len(rows[0]) - 1])
 
 
 def _verdict(found: Paired) -> str:
     if found.difference == 0:
         return "equal"
-    if found.p > _CHANCE:
+    if found.p > CHANCE:
         return "may be chance"
     return "A is better" if found.difference > 0 else "B is better"
 
 
-def _ends(low: float, high: float) -> str:
+def ends(low: float, high: float) -> str:
+    """An interval, in points of 100."""
     return f"{POINTS * low:.2f} .. {POINTS * high:.2f}"
 
 
-def _figure(value: float) -> str:
+def figure(value: float) -> str:
+    """A figure that is no score: a share, a mean or a count."""
     return f"{value:,}" if isinstance(value, int) else f"{value:.2f}"
 
 
-def _aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """Lines of a table whose first row is its header; none where there is nothing below it."""
+def aligned(rows: Sequence[Sequence[str]], words: Collection[int] = ()) -> Iterator[str]:
+    """Lines of a table whose first row is its header; none where there is nothing below it.
+
+    Columns are to the right, save the first and those of `words`.
+    """
     if len(rows) < 2:
         return
     widths = [max(len(row[i]) for row in rows if i < len(row)) for i in range(max(map(len, rows)))]
     for row in rows:
-        cells = [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=False)]
-        if len(row) == len(widths) and len(widths) > 3:
-            cells[-1] = row[-1]  # words, to the left
-        yield "  ".join([row[0].ljust(widths[0]), *cells]).rstrip()
+        cells = (
+            cell.ljust(width) if i in (0, *words) else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=False))
+        )
+        yield "  ".join(cells).rstrip()
 
 
 def write_per_picture(

@@ -1,9 +1,9 @@
 """The array operations of decoding in numpy.
 
-B pictures, K hypotheses per picture, V words, N candidates that may be among the best.
+B pictures, K hypotheses per picture, V words, N candidates that may be among the best, M decoders.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,6 +72,15 @@ class NumpyArrays:
         rows, words = np.divmod(flat, log_probs.shape[2])
         sums = scores.reshape(-1)[rows] + log_probs.reshape(-1)[flat]
         return best_of_candidates(sums, rows, words, scores.shape, k)
+
+    def mean_probability(self, log_probs: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+        """Logarithm of the mean of probabilities (B, K, V)."""
+        stacked = np.stack(log_probs)  # (M, B, K, V)
+        highest = stacked.max(0)
+        highest[np.isneginf(highest)] = 0
+        with np.errstate(divide="ignore"):  # a word that is impossible for all
+            mean: NDArray[np.float32] = np.log(np.exp(stacked - highest).mean(0)) + highest
+        return mean
 
     def sample(
         self, log_probs: NDArray[np.float32], noise: NDArray[np.float64], temperature: float, top_k: int, top_p: float

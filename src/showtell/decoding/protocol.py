@@ -3,7 +3,7 @@
 B pictures, K hypotheses per picture, V words, R regions, D region size.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -76,6 +76,13 @@ class Arrays(Protocol):
 
         Sums are float64; equal ones are ordered by hypothesis, then word.
         Returns the sums (B, k), their hypotheses (B, k) and their words (B, k).
+        """
+        ...
+
+    def mean_probability(self, log_probs: Sequence[Array]) -> Array:
+        """Logarithm of the mean of several decoders' probabilities, each (B, K, V), in float32.
+
+        Computed about the highest, so that decoders that agree give their own log-probability to the bit.
         """
         ...
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from showtell.decoding.candidates import Candidates, drawn, likeliest
+from showtell.decoding.consensus import by_consensus
 from showtell.decoding.constraints import repeating_words
 from showtell.decoding.noise import sampling_noise
 from showtell.decoding.options import DecodeOptions
@@ -28,6 +30,10 @@ class Hypothesis:
     attention: NDArray[np.float32] | None = field(default=None, compare=False, repr=False)  # (T, R) on request
 
 
+# The finished sentences of each picture and group, best first.
+_Found = list[list[list[Hypothesis]]]
+
+
 @dataclass
 class _Running:
     """The hypotheses still searched. A place that holds none has the score minus infinity."""
@@ -44,17 +50,6 @@ class _Running:
         self.words, self.log_probs = self.words[kept], self.log_probs[kept]
         if self.attention is not None:
             self.attention = self.attention[kept]
-
-
-@dataclass(frozen=True)
-class _Candidates:
-    """What may come next: continuations of hypotheses by one word, each array (B, C)."""
-
-    sums: NDArray[np.float64]
-    parents: NDArray[np.int64]
-    words: NDArray[np.int64]
-    ending: NDArray[np.bool_]  # a finished sentence
-    going: NDArray[np.int64]  # (B, K) the candidates that go on; one that holds the end mark leaves its place empty
 
 
 def generate(
@@ -78,24 +73,42 @@ def generate(
     finishes a sentence, and the best others go on. A picture is done when no hypothesis can reach the worst sentence
     that would be returned: see `_done`. A width of 1 takes the likeliest word until that is the end mark.
 
+    With `beam_groups` the hypotheses are parted into as many groups, which keep apart by `diversity` (see
+    `candidates.likeliest`). What is returned are the groups' best, then their second best and so on, ranked by score;
+    scores are the model's own. Where groups end in the same sentence, fewer may be found than asked for.
+
+    With `rerank` so many as `candidates` tells are found or drawn, and those that differ are ranked by how well they
+    agree with all of them (see `consensus.by_consensus`).
+
     Sampling draws noise from (`options.seed`, `picture_keys[b]`, sample, step); the keys are B whole numbers, by
     default 0, 1, 2, ... Neither search nor sampling depends on the other pictures of the batch.
 
     `with_attention` keeps what the decoder looked at for each word, (T, R) float32 for each hypothesis.
     Raises `ShowtellError` where the decoder gives NaN.
     """
+    if options.rerank:
+        compared = generate(
+            decoder,
+            regions,
+            options.compared(),
+            arrays,
+            banned=banned,
+            picture_keys=picture_keys,
+            with_attention=with_attention,
+        )
+        return [_by_consensus(hypotheses, options) for hypotheses in compared]
     count = len(regions)
     keys = range(count) if picture_keys is None else picture_keys
     if len(keys) != count:
         raise ValueError(f"{len(keys)} picture keys for {count} pictures, expected one for each")
-    found: list[list[Hypothesis]] = [[] for _ in range(count)]
     if count == 0:
-        return found
-    width = options.num_captions if options.sample else options.beam_width
+        return []
+    width, groups = (options.num_captions, 1) if options.sample else (options.beam_width, options.beam_groups)
+    found: _Found = [[[] for _ in range(groups)] for _ in range(count)]
     noise = sampling_noise(options.seed, keys, width, options.max_words) if options.sample else None
     memory, state = decoder.start(regions)
     state = arrays.repeat(state, width)
-    running = _begin(count, width, options)
+    running = _begin(count, width, groups, options)
     for t in range(options.max_words + 1):
         tokens = arrays.tokens(running.words[:, :, t])
         log_probs, state, looked = decoder.step(tokens, state, memory)
@@ -112,28 +125,29 @@ def generate(
         if t == options.max_words:
             break
         if noise is None:
-            chosen = _best(log_probs, running.scores, arrays)
+            chosen = likeliest(log_probs, running.scores, arrays, groups=groups, diversity=options.diversity)
         else:
-            chosen = _drawn(log_probs, running.scores, noise[running.pictures, :, t], options, arrays)
+            chosen = drawn(log_probs, running.scores, noise[running.pictures, :, t], options, arrays)
         _finish(found, running, chosen.ending, chosen.parents, chosen.sums, t, options)
         parents = _extend(running, chosen, attention, t)
-        done = _done(found, running, t + 1, options)
+        over = _done(found, running, t + 1, options)  # (B, groups)
+        done = np.asarray(over.all(1))
         if done.all():
             break
-        running.scores[done] = -np.inf
+        running.scores[np.repeat(over, width // groups, axis=1)] = -np.inf
         if 2 * done.sum() >= len(done):
             kept = np.flatnonzero(~done)
             running.keep(kept)
             state, memory, parents = arrays.select(state, kept), arrays.select(memory, kept), parents[kept]
         if (parents != np.arange(width)).any():
             state = arrays.gather(state, parents)
-    return [_presentable(hypotheses, options) for hypotheses in found]
+    return [_presentable(of_groups, options) for of_groups in found]
 
 
-def _begin(count: int, width: int, options: DecodeOptions) -> _Running:
+def _begin(count: int, width: int, groups: int, options: DecodeOptions) -> _Running:
     scores = np.zeros((count, width))
     if not options.sample:
-        scores[:, 1:] = -np.inf  # all places start alike, so only one of them counts
+        scores[:, np.arange(width) % (width // groups) > 0] = -np.inf  # all start alike: only one of a group counts
     return _Running(
         pictures=np.arange(count),
         scores=scores,
@@ -171,33 +185,8 @@ def _ban(
     return arrays.ban_each(log_probs, rows) if len(rows) else log_probs
 
 
-def _best(log_probs: Array, scores: NDArray[np.float64], arrays: Arrays) -> _Candidates:
-    """Beam search: 2 K candidates, so that K go on even if each hypothesis may end."""
-    width = scores.shape[1]
-    sums, parents, words = arrays.top_k(log_probs, scores, min(2 * width, width * log_probs.shape[2]))
-    is_end = words == END
-    ending = is_end & (sums > -np.inf)
-    ending[:, width:] = False
-    going = np.argsort(is_end, axis=1, kind="stable")[:, :width]
-    return _Candidates(sums, parents, words, ending, going)
-
-
-def _drawn(
-    log_probs: Array,
-    scores: NDArray[np.float64],
-    noise: NDArray[np.float64],
-    options: DecodeOptions,
-    arrays: Arrays,
-) -> _Candidates:
-    """Sampling: each hypothesis has one continuation, its own."""
-    words, log_probs_of_words = arrays.sample(log_probs, noise, options.temperature, options.top_k, options.top_p)
-    sums = scores + log_probs_of_words
-    own = np.broadcast_to(np.arange(scores.shape[1]), scores.shape)
-    return _Candidates(sums, own, words, (words == END) & (sums > -np.inf), own)
-
-
 def _finish(
-    found: list[list[Hypothesis]],
+    found: _Found,
     running: _Running,
     ending: NDArray[np.bool_],
     parents: NDArray[np.int64],
@@ -205,13 +194,14 @@ def _finish(
     t: int,
     options: DecodeOptions,
 ) -> None:
-    """Keep the sentences of `t` words that end now, if they are among their picture's best; arrays are (B, C)."""
+    """Keep the sentences of `t` words that end now, if they are among their group's best; arrays are (B, C)."""
     scores = sums / max(t, 1) ** options.length_penalty
     for b, c in zip(*np.nonzero(ending), strict=True):
-        best = found[running.pictures[b]]
+        k = parents[b, c]
+        of_groups = found[running.pictures[b]]
+        best = of_groups[k * len(of_groups) // running.scores.shape[1]]
         if len(best) == options.num_captions and not scores[b, c] > best[-1].score:
             continue
-        k = parents[b, c]
         end = sums[b, c] - running.scores[b, k]
         seen = None if running.attention is None else running.attention[b, k, :t].copy()
         best.append(
@@ -227,7 +217,7 @@ def _finish(
         del best[options.num_captions :]
 
 
-def _extend(running: _Running, chosen: _Candidates, attention: NDArray[np.float32] | None, t: int) -> NDArray[np.int64]:
+def _extend(running: _Running, chosen: Candidates, attention: NDArray[np.float32] | None, t: int) -> NDArray[np.int64]:
     """Put each chosen word behind its parent's. Returns the parents (B, K) of the places."""
     parents = np.take_along_axis(chosen.parents, chosen.going, 1)
     words = np.take_along_axis(chosen.words, chosen.going, 1)
@@ -247,29 +237,46 @@ def _extend(running: _Running, chosen: _Candidates, attention: NDArray[np.float3
     return parents
 
 
-def _done(found: list[list[Hypothesis]], running: _Running, t: int, options: DecodeOptions) -> NDArray[np.bool_]:
-    """Pictures (B,) whose answer cannot change any more, with hypotheses of `t` words running.
+def _done(found: _Found, running: _Running, t: int, options: DecodeOptions) -> NDArray[np.bool_]:
+    """Pictures and groups (B, groups) whose answer cannot change any more, with hypotheses of `t` words running.
 
     A hypothesis with log-probability s <= 0 ends with at most s, after n words with t <= n <= max_words, so its score
     is at most s / n ** length_penalty for the n that divides most: max_words, or t if the penalty is negative. Where
-    that does not exceed the worst of `num_captions` finished sentences, going on is in vain. That rule is exact: the
-    answer is that of a search to the last word. `stop_early` takes the hypothesis as it stands, n = t: half as many
-    words are searched, and a sentence that would have won by saying more without losing probability is missed.
+    that does not exceed the worst of the finished sentences that are wanted of a group, going on is in vain. That rule
+    is exact: the answer is that of a search to the last word. `stop_early` takes the hypothesis as it stands, n = t:
+    half as many words are searched, and a sentence that would have won by saying more without losing probability is
+    missed.
     """
-    best = running.scores.max(1)
-    over: NDArray[np.bool_] = np.isneginf(best)
+    groups = len(found[0])
+    highest = running.scores.reshape(len(running.scores), groups, -1).max(2)
+    over: NDArray[np.bool_] = np.isneginf(highest)
     if options.sample:
         return over
     penalty = options.length_penalty
-    bound = best / (t**penalty if options.stop_early else max(t**penalty, options.max_words**penalty))
+    bound = highest / (t**penalty if options.stop_early else max(t**penalty, options.max_words**penalty))
+    wanted = -(-options.num_captions // groups)
     for b, picture in enumerate(running.pictures):
-        if len(found[picture]) == options.num_captions:
-            over[b] |= options.beam_width == 1 or bound[b] <= found[picture][-1].score
+        for group, sentences in enumerate(found[picture]):
+            if len(sentences) >= wanted:
+                over[b, group] |= options.beam_width == groups or bound[b, group] <= sentences[wanted - 1].score
     return over
 
 
-def _presentable(hypotheses: list[Hypothesis], options: DecodeOptions) -> list[Hypothesis]:
-    """Sentences that the model holds for impossible are left out, unless there is no other."""
+def _presentable(of_groups: list[list[Hypothesis]], options: DecodeOptions) -> list[Hypothesis]:
+    """Each group's best, then each group's second ... until there are enough that differ; ranked by score.
+
+    Sentences that the model holds for impossible are left out, unless there is no other.
+    """
     if options.sample:
-        return hypotheses
-    return [hypothesis for hypothesis in hypotheses if hypothesis.log_probability > -np.inf] or hypotheses[:1]
+        return of_groups[0]
+    by_rank = sorted(((rank, h) for own in of_groups for rank, h in enumerate(own)), key=lambda o: (o[0], -o[1].score))
+    different = {hypothesis.tokens: hypothesis for _, hypothesis in reversed(by_rank)}  # of equals the first stays
+    possible = [h for _, h in by_rank if h is different[h.tokens] and h.log_probability > -np.inf]
+    chosen = possible[: options.num_captions] or [hypothesis for _, hypothesis in by_rank[:1]]
+    return sorted(chosen, key=lambda hypothesis: -hypothesis.score)
+
+
+def _by_consensus(hypotheses: list[Hypothesis], options: DecodeOptions) -> list[Hypothesis]:
+    likely = None if options.sample else [hypothesis.log_probability for hypothesis in hypotheses]
+    places = by_consensus([hypothesis.tokens for hypothesis in hypotheses], likely)
+    return [hypotheses[place] for place in places[: options.num_captions]]

@@ -1,7 +1,5 @@
 """Checkpoint -> bundle, and the proof that the bundle says what the checkpoint says."""
 
-import hashlib
-import json
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from showtell.bundle import MANIFEST, Manifest, RegionGeometry, read_bundle, write_bundle
+from showtell.bundle import Manifest, RegionGeometry, read_bundle, write_bundle
 from showtell.decoding.search import generate
 from showtell.errors import DataError, ExportError, FeatureError, ImageError
 from showtell.export.card import write_card
@@ -25,7 +23,8 @@ from showtell.region_files import apart, input_reader
 from showtell.runtime import OnnxModel
 from showtell.tokenizers import TOKENIZERS
 from showtell.training.arrays import TorchArrays
-from showtell.training.checkpoint import best_checkpoint, read_state
+from showtell.training.checkpoint import read_state
+from showtell.training.exported import FOLDER, MARK, export_mark, exported_bundle
 from showtell.training.run import Run, load_best, open_run
 from showtell.training.validation import TorchDecoder
 from showtell.vocabulary import START
@@ -128,13 +127,11 @@ def export_bundle(
 
 def bundle_of_run(run_folder: Path) -> Path:
     """The float32 bundle of a run's best checkpoint, in RUN/bundle, made anew when that or the recipe changes."""
-    recipe = hashlib.sha256(json.dumps(open_run(run_folder).recipe.to_dict(), sort_keys=True).encode()).hexdigest()
-    best = f"{best_checkpoint(run_folder).name} {recipe[:16]}"
-    folder, mark = run_folder / "bundle", run_folder / "bundle-of.txt"
-    known = mark.read_text(encoding="utf-8") if mark.exists() and (folder / MANIFEST).exists() else None
-    if known != best:
+    folder = run_folder / FOLDER
+    if exported_bundle(run_folder) is None:
+        mark = export_mark(run_folder)  # before: the run may be training
         export_bundle(run_folder, folder)
-        write_text(mark, best)
+        write_text(run_folder / MARK, mark)
     return folder
 
 

@@ -1,10 +1,10 @@
 """Curves of runs: the loss of training and validation and the validation scores, epoch by epoch, by matplotlib."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from showtell.errors import CheckpointError
 from showtell.figures.fonts import for_matplotlib
@@ -19,6 +19,9 @@ _MARKERS = ("o", "s", "^", "D", "v", "P")  # change where the colours begin agai
 _TRAINING: dict[str, Any] = {"linestyle": (0, (3, 2)), "linewidth": 1.4}
 _COLUMNS = 3  # panels beside each other
 _MANY = 6  # runs from which their names stand in two columns
+
+
+Panel: TypeAlias = Callable[["Axes"], None]  # draws what a panel holds
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,8 @@ class Curves:
     @property
     def summary(self) -> str:
         """One line: epochs, the best of them and its scores."""
+        if not self.history:
+            return "no curves"
         count = len(self.history)
         line = f"{count} epoch{'s' * (count != 1)}"
         entry = next((entry for entry in self.history if entry["epoch"] == self.best), None)
@@ -77,32 +82,45 @@ def names_of(runs: Sequence[Path]) -> list[str]:
     return names
 
 
-def draw_curves(runs: Sequence[Curves]) -> "Figure":
-    """A panel for the loss and one for each score; to be called and written within `style.plotting`."""
+def look_of(number: int) -> tuple[str, str]:
+    """Colour and marker of a run by its number from 0."""
+    return SERIES[number % len(SERIES)], _MARKERS[number // len(SERIES) % len(_MARKERS)]
+
+
+def draw_curves(runs: Sequence[Curves], more: Sequence[Panel] = ()) -> "Figure":
+    """A panel for the loss and one for each score; to be called and written within `style.plotting`.
+
+    `more` draw what else there is of the runs, each in a panel behind those; runs then need no curves.
+    """
     from matplotlib.figure import Figure
 
     scores = list(dict.fromkeys(name for run in runs for name in run.scores))
-    columns = min(_COLUMNS, 1 + len(scores))
-    rows = math.ceil((1 + len(scores)) / columns)
+    told = 1 + len(scores) if any(run.history for run in runs) else 0  # panels of curves
+    columns = min(_COLUMNS, told + len(more))
+    rows = math.ceil((told + len(more)) / columns)
     named = math.ceil(len(runs) / (2 if len(runs) >= _MANY and columns > 1 else 1))  # lines of names
-    labels = [f"{_short(run.name)}: {run.summary}" for run in runs]
+    labels = [f"{short(run.name)}: {run.summary}" for run in runs]
     across = math.ceil(len(runs) / named) * max(map(_inches, labels))
     size = max(6.4, 4.4 * columns, across), 3.8 * rows + 0.6 + 0.24 * named
     figure = Figure(figsize=size, layout="constrained")
     figure.get_layout_engine().set(w_pad=0.16, h_pad=0.14, wspace=0.03, hspace=0.03)  # type: ignore[union-attr,call-arg]
     panels = list(figure.subplots(rows, columns, squeeze=False).flat)
-    _loss(panels[0], runs)
-    for axes, name in zip(panels[1:], scores, strict=False):
+    if told:
+        _loss(panels[0], runs)
+    for axes, name in zip(panels[1:told], scores, strict=True):
         axes.set_title(f"{name} on the validation split")
         axes.set_ylabel("points of 100")
         for i, run in enumerate(runs):
             _line(axes, run, f"val {name}", i)
-        axes.set_ylim(bottom=0)
-    for axes in panels[1 + len(scores) :]:
-        axes.remove()
-    for axes in panels[: 1 + len(scores)]:
+        highest = max((value for run in runs for value in run.series(f"val {name}")[1]), default=0.0)
+        axes.set_ylim(0, 1.06 * highest or 1.0)  # room for the dot of the best epoch
+    for axes in panels[:told]:
         _epochs(axes, runs)
-    _names(figure, labels, named, validated=any(run.best is not None for run in runs))
+    for axes, draw in zip(panels[told:], more, strict=False):
+        draw(axes)
+    for axes in panels[told + len(more) :]:
+        axes.remove()
+    _names(figure, labels, named, trained=told > 0, validated=any(run.best is not None for run in runs))
     return figure
 
 
@@ -116,7 +134,7 @@ def _loss(axes: "Axes", runs: Sequence[Curves]) -> None:
 
 def _line(axes: "Axes", run: Curves, key: str, number: int, **style: Any) -> None:
     """One curve, with a dot at the best epoch if it is one of validation."""
-    colour, marker = SERIES[number % len(SERIES)], _MARKERS[number // len(SERIES) % len(_MARKERS)]
+    colour, marker = look_of(number)
     epochs, values = run.series(key)
     if not epochs:
         return
@@ -131,8 +149,8 @@ def _line(axes: "Axes", run: Curves, key: str, number: int, **style: Any) -> Non
 def _epochs(axes: "Axes", runs: Sequence[Curves]) -> None:
     from matplotlib.ticker import MaxNLocator
 
-    last = max(run.history[-1]["epoch"] for run in runs)
-    first = min(run.history[0]["epoch"] for run in runs)
+    epochs = [entry["epoch"] for run in runs for entry in run.history]
+    first, last = min(epochs), max(epochs)
     room = max(0.5, 0.03 * (last - first))
     axes.set_xlim(first - room, last + room)
     axes.xaxis.set_major_locator(MaxNLocator(9, steps=[1, 2, 5, 10], integer=True, min_n_ticks=1))
@@ -140,21 +158,21 @@ def _epochs(axes: "Axes", runs: Sequence[Curves]) -> None:
     axes.grid(False, axis="x")
 
 
-def _names(figure: "Figure", labels: Sequence[str], lines: int, validated: bool) -> None:
+def _names(figure: "Figure", labels: Sequence[str], lines: int, trained: bool, validated: bool) -> None:
     """The runs above the panels, each with its summary; below the panels what kinds of line there are."""
     from matplotlib.lines import Line2D
 
     handles = [
-        Line2D([], [], color=SERIES[i % len(SERIES)], marker=_MARKERS[i // len(SERIES) % len(_MARKERS)], markersize=5)
-        for i in range(len(labels))
+        Line2D([], [], color=colour, marker=marker, markersize=5) for colour, marker in map(look_of, range(len(labels)))
     ]
     columns = math.ceil(len(labels) / lines)
     figure.legend(handles, labels, loc="outside upper left", ncols=columns, fontsize=10.5, labelspacing=0.4)
-    kinds = [Line2D([], [], color=SOFT, label="training", **_TRAINING)]
+    kinds = [Line2D([], [], color=SOFT, label="training", **_TRAINING)] if trained else []
     if validated:
         dot: dict[str, Any] = {"marker": "o", "linestyle": "none", "markersize": 8, "markeredgecolor": PAPER}
         kinds += [Line2D([], [], color=SOFT, label="validation"), Line2D([], [], color=SOFT, label="best epoch", **dot)]
-    figure.legend(handles=kinds, loc="outside lower left", ncols=len(kinds), labelcolor=SOFT)
+    if kinds:
+        figure.legend(handles=kinds, loc="outside lower left", ncols=len(kinds), labelcolor=SOFT)
 
 
 def _inches(label: str) -> float:
@@ -162,7 +180,8 @@ def _inches(label: str) -> float:
     return 0.9 + 0.088 * sum(2 if character > "\u2100" else 1 for character in label)  # signs and ideographs are wide
 
 
-def _short(name: str, most: int = 40) -> str:
+def short(name: str, most: int = 40) -> str:
+    """A name that matplotlib can draw, its middle left out where it is longer than `most` characters."""
     name = for_matplotlib(name)
     return name if len(name) <= most else f"{name[: most // 2]}…{name[-most // 2 + 1 :]}"
 

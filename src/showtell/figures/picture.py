@@ -33,7 +33,8 @@ class Told:
         """The log-probability as people read it."""
         words = max(len(self.caption.tokens), 1)
         total = self.caption.log_probability
-        return f"log-probability {total:.2f}, {total / words:.2f} a word"
+        of_all, of_a_word = (round(value, 2) + 0.0 for value in (total, total / words))  # + 0.0: never "-0.00"
+        return f"log-probability {of_all:.2f}, {of_a_word:.2f} a word"
 
 
 def draw_picture(photo: Photo, told: Told | None = None) -> Image.Image:

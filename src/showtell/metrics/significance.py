@@ -4,7 +4,7 @@ Both draw pictures and nothing else, so they need only what a `Score` adds up ov
 references, such as CIDEr's document frequencies, stays as it is. N pictures, K statistics of each, S samples at a time.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -69,6 +69,20 @@ def paired(
         # Not >=: where a metric gave no number for some picture nothing may look certain.
         count += int(np.count_nonzero(~(np.abs(found) < abs(difference) - _ROUNDING)))
     return Paired(difference, low, high, (1 + count) / (1 + samples))
+
+
+def holm(chances: Sequence[float]) -> list[float]:
+    """Several p, each corrected for all of them: below a level with its own chance, however many are tried.
+
+    The smallest of n is multiplied by n, the next by n - 1 and so on; none becomes smaller than one before it, or more
+    than 1. Holds whether or not the tests depend on each other. Holm: "A Simple Sequentially Rejective Multiple Test
+    Procedure", Scandinavian Journal of Statistics 6, 1979. Returns them in the order of `chances`.
+    """
+    corrected, largest = [0.0] * len(chances), 0.0
+    for rank, i in enumerate(sorted(range(len(chances)), key=chances.__getitem__)):
+        largest = max(largest, min(1.0, (len(chances) - rank) * chances[i]))
+        corrected[i] = largest
+    return corrected
 
 
 def _resampled(statistics: Floats, samples: int, seed: int) -> Iterator[Floats]:

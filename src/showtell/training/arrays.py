@@ -1,9 +1,9 @@
 """The array operations of decoding in torch, on any device.
 
-B pictures, K hypotheses per picture, V words.
+B pictures, K hypotheses per picture, V words, M decoders.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -80,6 +80,13 @@ class TorchArrays:
         values: NDArray[np.float64] = sums[picture, hypothesis, word].cpu().numpy()
         found: NDArray[np.int64] = places.cpu().numpy()
         return best_of_candidates(values, found[:, 0] * scores.shape[1] + found[:, 1], found[:, 2], scores.shape, k)
+
+    def mean_probability(self, log_probs: Sequence[Tensor]) -> Tensor:
+        """Logarithm of the mean of probabilities (B, K, V)."""
+        stacked = torch.stack([one.float() for one in log_probs])  # (M, B, K, V)
+        highest = stacked.amax(0)
+        highest = highest.masked_fill(highest == -torch.inf, 0)
+        return (stacked - highest).exp().mean(0).log() + highest
 
     def sample(
         self, log_probs: Tensor, noise: NDArray[np.float64], temperature: float, top_k: int, top_p: float
