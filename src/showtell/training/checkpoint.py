@@ -6,7 +6,8 @@
       optimizer.safetensors
       state.json                     progress, scores of each epoch, versions, thread count
 
-A folder without a leading point is whole: it was written aside and fsynced first. Kept are the latest and the best.
+A folder without a leading point is whole: it was written aside and fsynced first. Kept are the latest and the
+best, or as many of the best as the recipe says.
 """
 
 import json
@@ -50,7 +51,7 @@ def save_checkpoint(
     facts: Mapping[str, Any],
     average: nn.Module | None = None,
 ) -> Path:
-    """Write a checkpoint and drop those that are neither the latest nor the best.
+    """Write a checkpoint and drop those that are neither the latest nor among the best that are kept.
 
     One of the same epoch and step that is there already stays: a step determines all that a checkpoint holds, and to
     replace it would take it away for a moment in which a kill could come.
@@ -79,7 +80,7 @@ def save_checkpoint(
             f"the last good checkpoint is {last.name if last else 'none'}; make room and go on with --resume"
         ) from error
     for other in folder.iterdir():
-        if other.name not in (progress.name, progress.best):
+        if other.name not in (progress.name, progress.best, *(name for name, _ in progress.kept)):
             shutil.rmtree(other, ignore_errors=True)
     return target
 
