@@ -37,6 +37,7 @@ __all__ = [
     "load_optimizer",
     "load_part",
     "read_state",
+    "read_weights",
     "save_checkpoint",
 ]
 
@@ -90,6 +91,11 @@ def load_model(checkpoint: Path, model: nn.Module, file: str = MODEL) -> None:
     _fit(checkpoint, _load(checkpoint / file), model)
 
 
+def read_weights(checkpoint: Path) -> dict[str, Tensor]:
+    """The weights to caption with. Raises `CheckpointError` where they are damaged."""
+    return _load(checkpoint / file_to_use(checkpoint))
+
+
 def file_to_use(checkpoint: Path) -> str:
     """The weights to caption with: the moving average where there is one."""
     return AVERAGE if (checkpoint / AVERAGE).exists() else MODEL
@@ -100,7 +106,7 @@ def load_part(checkpoint: Path, part: str, module: nn.Module) -> None:
 
     Raises as `load_model`.
     """
-    tensors = _load(checkpoint / file_to_use(checkpoint))
+    tensors = read_weights(checkpoint)
     prefix = f"{part}."
     _fit(checkpoint, {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}, module)
 
