@@ -154,6 +154,7 @@ def train(path: Path, folder: Path, amp: str, threads: int) -> int:
 
     from showtell.models.encoder import build_encoder
     from showtell.recipe import read_recipe
+    from showtell.training.group import Group
     from showtell.training.loop import Splits, Trainer
     from showtell.training.run import DataSource, Run
     from showtell.training.sampling import epoch_batches
@@ -165,7 +166,7 @@ def train(path: Path, folder: Path, amp: str, threads: int) -> int:
     vocabulary = Vocabulary((*SPECIALS, *(f"word{i}" for i in range(VOCABULARY - len(SPECIALS)))))
     run = Run(folder / "run", recipe, vocabulary, encoder, DataSource(root=""), "", {})
     store, pictures = _store(folder / "store"), list(_pictures(path))
-    trainer = Trainer(run, store, Splits(pictures, []), torch.device("cpu"), lambda _: None)
+    trainer = Trainer(run, store, Splits(pictures, []), Group(torch.device("cpu")), lambda _: None)
     if (size := sum(parameter.numel() for parameter in trainer.model.parameters())) != 6_602_889:
         raise SystemExit(f"ours has {size:,} parameters, expected 6,602,889")
 

@@ -98,6 +98,7 @@ def train(folder: Path, pictures: int, epochs: int, *, mapped: bool) -> int:
     from showtell.training.dataset import pictures as as_ids
     from showtell.training.dataset import vocabulary_of
     from showtell.training.features import fill
+    from showtell.training.group import Group
     from showtell.training.loop import Splits, Trainer
     from showtell.training.run import DataSource, create_run
     from showtell.training.store import RowStore
@@ -120,7 +121,7 @@ def train(folder: Path, pictures: int, epochs: int, *, mapped: bool) -> int:
     store = (_mapped() if mapped else RowStore)(folder / "store", IDENTITY, (REGIONS, REGION_SIZE), "float16")
     filled = fill(store, encoder.images, examples, encoder=encoder, device=device)
     of_split, _ = as_ids(examples, filled.rows, vocabulary, recipe.training.max_words)
-    trainer = Trainer(run, store, Splits(of_split, []), device, lambda _: None)
+    trainer = Trainer(run, store, Splits(of_split, []), Group(device), lambda _: None)
     trainer.train()
     print(f"torch {torch.__version__}")
     return 0

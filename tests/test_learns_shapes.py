@@ -10,7 +10,8 @@ from showtell.captioner import Captioner  # noqa: E402
 from showtell.data.readers import read_dataset  # noqa: E402
 from showtell.data.shapes import make_shapes  # noqa: E402
 from showtell.recipe import read_recipe  # noqa: E402
-from showtell.training.prepare import Request, prepare  # noqa: E402
+from showtell.training.prepare import prepare  # noqa: E402
+from showtell.training.request import Request  # noqa: E402
 
 
 @pytest.fixture

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from showtell.recipe import read_recipe
-from showtell.training.prepare import Request, prepare
+from showtell.training.prepare import prepare
+from showtell.training.request import Request
 
 TINY = str(Path(__file__).with_name("tiny.toml"))
 PIXELS = ()  # the encoder learns along, as the recipe says

@@ -99,11 +99,16 @@ class UpDownOptions(DecoderOptions):
     """Bottom-up and top-down attention (Anderson et al. 2018): one LSTM attends over regions, another tells words."""
 
     architecture: str = "up-down"
+    projection: int = 0  # regions are mapped to this size, with ReLU; 0 leaves them as they are, as in the paper
     embedding: int = 512
     hidden: int = 512  # of both LSTMs
     attention: int = 512
     dropout: float = 0.5  # on embeddings and before the words
     region_dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require("decoder", self, projection=0)
 
 
 @dataclass(frozen=True, kw_only=True)

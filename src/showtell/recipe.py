@@ -35,12 +35,14 @@ class EncoderOptions:
     train: bool = False  # learn along with the decoder, from pixels
     train_from: str = ""  # the first layer that learns, by its dotted name; those before it stay; empty is all
     learning_rate: float = 0.1  # of the encoder, as a share of training.learning_rate
+    warmup_epochs: float = 0.0  # its rate rises in a line over these, beside the schedule of all
+    checkpointing: bool = False  # keep less of it in memory while it learns, and compute that again; takes longer
     frozen_norms: bool = True  # keep batch norms at their statistics while the encoder learns
     regions: int = 0  # files: regions of a picture at most; 0 is what the files hold
     region_size: int = 0  # files: numbers of a region; 0 is what the files hold
 
     def __post_init__(self) -> None:
-        require("encoder", self, size=0, learning_rate=0, regions=0, region_size=0)
+        require("encoder", self, size=0, learning_rate=0, warmup_epochs=0, regions=0, region_size=0)
         if self.name != FILES:
             return
         if self.train:
@@ -75,11 +77,13 @@ class TrainingOptions:
 
     epochs: int = 20
     batch: int = 32  # pictures, or captions, by sampling
-    captions: str = "all"  # all, or first: only the first caption of each picture
+    parts: int = 1  # a step's pictures are computed in this many parts: the same step in less memory
+    captions: str = "all"  # all, first: only the first caption of each picture, or added: only those of --captions
     limit_captions: int = 0  # a random part of the training captions, drawn by the seed; 0 takes all
     sampling: str = "pictures"  # pictures, captions, order, replacement or length: see `training/sampling.py`
     captions_per_picture: int = 5  # drawn anew each epoch where a picture has more; 0 takes all
     flip: bool = False  # show half of the pictures mirrored, save those whose captions tell left from right
+    crop: float = 1.0  # show a random part of each picture, this share of its sides or more, where the encoder learns
     max_words: int = 20  # longer captions are cut, and counted
     count_padding: bool = False  # padding is to be told too, up to the longest caption of the batch
     optimizer: str = "adamw"  # adam, adamw or rmsprop
@@ -89,12 +93,19 @@ class TrainingOptions:
     warmup_epochs: float = 0.0
     clip_norm: float = 5.0  # gradients are scaled to this norm at most; 0 leaves them
     label_smoothing: float = 0.0
+    attention_penalty: float = 0.0  # weight of Xu et al.'s doubly stochastic attention, 1.0 in the paper
+    scheduled_sampling: float = 0.0  # share of the words read that are the model's own at the end; it rises in a line
+    dropout_schedule: str = "constant"  # constant, rising from nothing, or falling to nothing, over the run
+    distil: float = 0.5  # with teachers: their share in the loss of the words; the rest is that of the true words
+    temperature: float = 1.0  # with teachers: above 1 tells more of what they hold less likely
     reward: dict[str, float] = field(default_factory=dict)  # learn from scores, {cider = 1.0}: see self_critical.py
     samples: int = 5  # captions of a picture that are told and rewarded
     baseline: str = "others"  # rewards count from the mean of the other samples, or from the greedy caption's
     reward_share: float = 1.0  # of the loss; the rest is that of the true captions
     average: float = 0.0  # use a moving average of the weights that keeps this share at each step; 0 uses the last
-    patience: int = 5  # epochs without a better validation CIDEr before training stops; 0 never stops
+    choose_by: str = "CIDEr"  # the score of the validation by which epochs are compared: CIDEr, BLEU-4 or loss
+    keep: int = 1  # this many of the best epochs stay on disk, which `showtell average` can average
+    patience: int = 5  # epochs without a better validation score before training stops; 0 never stops
     validate_every: int = 1  # epochs
     validation_pictures: int = 0  # this many validation pictures, the first by id; 0 takes all
     checkpoint_seconds: float = 30.0
@@ -104,7 +115,8 @@ class TrainingOptions:
     seed: int = 1
 
     def __post_init__(self) -> None:
-        require("training", self, epochs=1, batch=1, max_words=1, validate_every=1)
+        require("training", self, epochs=1, batch=1, parts=1, max_words=1, validate_every=1, keep=1)
+        require("training", self, attention_penalty=0)
         require("training", self, captions_per_picture=0, weight_decay=0, warmup_epochs=0, clip_norm=0, patience=0)
         require("training", self, limit_captions=0, validation_pictures=0, checkpoint_seconds=0, workers=0, seed=0)
         require("training", self, samples=2 if self.baseline == "others" else 1)
@@ -114,6 +126,14 @@ class TrainingOptions:
         for name, weight in self.reward.items():
             if not isinstance(weight, int | float) or isinstance(weight, bool) or not weight > 0:
                 raise RecipeError(f"training.reward weighs {name} with {weight!r}, expected a number above 0")
+        for name in ("scheduled_sampling", "distil"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise RecipeError(f"training.{name} is {getattr(self, name)}, expected 0 or more and at most 1")
+        for name in ("temperature", "crop"):
+            if not getattr(self, name) > 0:
+                raise RecipeError(f"training.{name} is {getattr(self, name)}, expected more than 0")
+        if self.crop > 1:
+            raise RecipeError(f"training.crop is {self.crop}, expected at most 1, which shows all of a picture")
         if not 0 < self.reward_share <= 1:
             raise RecipeError(f"training.reward_share is {self.reward_share}, expected more than 0 and at most 1")
         if not self.learning_rate > 0:
@@ -140,6 +160,8 @@ class Recipe:
     def __post_init__(self) -> None:
         if self.training.flip and self.encoder.name == FILES:
             raise RecipeError("training.flip is true, but regions from files cannot be mirrored; set it to false")
+        if self.training.crop < 1 and not self.encoder.train:
+            raise RecipeError("training.crop is of pictures that an encoder learns from; set encoder.train=true too")
         places = getattr(self.decoder, "max_words", None)
         for table, words in (("training", self.training.max_words), ("decoding", self.decoding.max_words)):
             if places is not None and words + 1 > places:
@@ -160,9 +182,11 @@ CHOICES = {
     **{f"decoder.{key}": values for key, values in DECODER_CHOICES.items()},
     "vocabulary.tokenizer": tuple(TOKENIZERS),
     "vocabulary.unknown": UNKNOWN_RULES,
-    "training.captions": ("all", "first"),
+    "training.captions": ("all", "first", "added"),
     "training.sampling": ("pictures", "captions", "order", "replacement", "length"),
     "training.baseline": ("others", "greedy"),
+    "training.choose_by": ("CIDEr", "BLEU-4", "loss"),
+    "training.dropout_schedule": ("constant", "rising", "falling"),
     "training.optimizer": ("adam", "adamw", "rmsprop"),
     "training.schedule": ("cosine", "constant"),
     "training.amp": ("auto", "off", "bf16"),

@@ -16,7 +16,10 @@ from showtell.bundle import read_bundle, read_manifest  # noqa: E402
 from showtell.export.bundle import load_best, open_run  # noqa: E402
 from showtell.region_files import read_regions  # noqa: E402
 from showtell.training.dataset import pictures  # noqa: E402
-from showtell.training.prepare import Request, fill_store, read_examples  # noqa: E402
+from showtell.training.group import Group  # noqa: E402
+from showtell.training.lessons import read_examples  # noqa: E402
+from showtell.training.prepare import fill_store  # noqa: E402
+from showtell.training.request import Request  # noqa: E402
 from showtell.training.validation import validate  # noqa: E402
 from tiny_training import flags  # noqa: E402
 
@@ -132,7 +135,9 @@ def test_the_bundle_says_what_validation_in_torch_says(way, things):
     examples = [example for example in read_examples(request) if example.split == "test"]
     filled = fill_store(request, run.encoder, examples, run.recipe)
     chosen, _ = pictures(examples, filled.rows, run.vocabulary, 20)
-    expected = validate(model, filled.store, chosen, run.vocabulary, run.recipe.decoding, torch.device("cpu"), batch=4)
+    expected = validate(
+        model, filled.store, chosen, run.vocabulary, run.recipe.decoding, Group(torch.device("cpu")), batch=4
+    )
     captioner = Captioner.load(things / "bundle", threads=1)
     told = [caption.text for caption in captioner.stream((e.image for e in examples), batch=2)]
     assert told == [expected.captions[example.id] for example in examples]

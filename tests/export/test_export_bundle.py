@@ -73,7 +73,7 @@ def test_the_bundle_loads_and_says_of_photos_what_the_checkpoint_says(trained):
         trainer.splits.val,
         trainer.run.vocabulary,
         trainer.recipe.decoding,
-        trainer.device,
+        trainer.group,
     )
     captioner = Captioner.load(folder / "bundle", threads=1)
     pictures = [picture.example for picture in trainer.splits.val]

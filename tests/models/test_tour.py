@@ -7,7 +7,7 @@ from click.testing import CliRunner  # noqa: E402
 from showtell.cli.recipes import command  # noqa: E402
 from showtell.recipe import read_recipe  # noqa: E402
 from showtell.training.example_batch import first_batch, made_up  # noqa: E402
-from showtell.training.prepare import Request  # noqa: E402
+from showtell.training.request import Request  # noqa: E402
 from tiny_training import TINY  # noqa: E402
 
 

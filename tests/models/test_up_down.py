@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 torch = pytest.importorskip("torch", reason="needs the training extra")
@@ -10,19 +12,22 @@ REGIONS, SIZE, VOCABULARY = 6, 5, 11
 OPTIONS = UpDownOptions(embedding=7, hidden=9, attention=4, dropout=0.0)
 
 
-def _decoder():
+def _decoder(**more):
     torch.manual_seed(0)
-    decoder = UpDownDecoder(OPTIONS, REGIONS, SIZE, VOCABULARY)
+    decoder = UpDownDecoder(replace(OPTIONS, **more), REGIONS, SIZE, VOCABULARY)
     for parameter in decoder.parameters():
         parameter.data += 0.3 * torch.randn_like(parameter)
     return decoder.eval()
 
 
+@pytest.mark.parametrize("projection", [0, 3])
 @torch.no_grad()
-def test_words_are_told_by_the_papers_equations():
-    decoder = _decoder()
+def test_words_are_told_by_the_papers_equations(projection):
+    decoder = _decoder(projection=projection)
     regions, words = torch.randn(REGIONS, SIZE), [1, 7, 4, 10]
     memory, state = decoder.start(regions.unsqueeze(0))
+    if projection:  # not in the paper: regions are mapped before anything sees them
+        regions = decoder.project[0](regions).relu()
     # One picture, one caption, one region after another; torch's own cells.
     attention_lstm, language_lstm, attention = torch_cell(decoder.look), torch_cell(decoder.tell), decoder.attention
     h1 = c1 = h2 = c2 = torch.zeros(OPTIONS.hidden)

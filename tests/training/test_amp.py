@@ -5,7 +5,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs the training extra")
 
 from showtell.training.checkpoint import latest_checkpoint, read_state  # noqa: E402
-from showtell.training.loop import choose_autocast  # noqa: E402
+from showtell.training.device import choose_autocast  # noqa: E402
 from showtell.training.sampling import epoch_batches  # noqa: E402
 from tiny_training import PIXELS, tiny_trainer  # noqa: E402
 

@@ -5,7 +5,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs the training extra")
 
 from showtell.training.checkpoint import best_checkpoint, latest_checkpoint  # noqa: E402
-from showtell.training.loop import average_share, update_average  # noqa: E402
+from showtell.training.learning import average_share, update_average  # noqa: E402
 from showtell.training.run import load_best, open_run  # noqa: E402
 from tiny_training import tiny_trainer  # noqa: E402
 

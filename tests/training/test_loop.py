@@ -21,7 +21,9 @@ from showtell.recipe import read_recipe  # noqa: E402
 from showtell.tokenizers import split_words  # noqa: E402
 from showtell.training.checkpoint import latest_checkpoint  # noqa: E402
 from showtell.training.dataset import make_batch  # noqa: E402
-from showtell.training.loop import choose_device, make_optimizer, set_rates, word_loss  # noqa: E402
+from showtell.training.device import choose_device  # noqa: E402
+from showtell.training.learning import make_optimizer, set_rates  # noqa: E402
+from showtell.training.objective import word_losses  # noqa: E402
 from showtell.training.sampling import epoch_batches  # noqa: E402
 from showtell.training.validation import validate  # noqa: E402
 from showtell.vocabulary import PAD, SPECIALS  # noqa: E402
@@ -39,7 +41,7 @@ def _own_cache(tmp_path_factory, monkeypatch):
 
 def test_the_loss_of_two_words_is_that_worked_out_by_hand():
     logits = torch.tensor([[math.log(3), 0.0]])  # probabilities 3/4 and 1/4
-    loss, plain = word_loss(logits, torch.tensor([0]), 0.2)
+    loss, plain = word_losses(logits, torch.tensor([0]), 0.2)
     assert plain.item() == pytest.approx(-math.log(0.75))
     # The true word has 0.8, and 0.2 are spread evenly over both words.
     assert loss.item() == pytest.approx(-(0.9 * math.log(0.75) + 0.1 * math.log(0.25)))
@@ -49,7 +51,7 @@ def test_the_loss_of_two_words_is_that_worked_out_by_hand():
 def test_the_loss_is_torchs_cross_entropy(smoothing):
     torch.manual_seed(0)
     logits, targets = torch.randn(9, 5), torch.randint(0, 5, (9,))
-    loss, plain = word_loss(logits, targets, smoothing)
+    loss, plain = (each.mean() for each in word_losses(logits, targets, smoothing))
     torch.testing.assert_close(loss, torch.nn.functional.cross_entropy(logits, targets, label_smoothing=smoothing))
     torch.testing.assert_close(plain, torch.nn.functional.cross_entropy(logits, targets))
     assert not plain.requires_grad
@@ -249,7 +251,7 @@ def test_a_handful_of_pictures_is_learnt_by_heart(few_shapes, tmp_path):
     assert losses[0] > 2
     assert losses[-1] < 0.02
     # Told without teacher forcing, and with the encoder as it is in use.
-    found = validate(trainer.model, trainer.store, few, trainer.run.vocabulary, trainer.recipe.decoding, trainer.device)
+    found = validate(trainer.model, trainer.store, few, trainer.run.vocabulary, trainer.recipe.decoding, trainer.group)
     right = [found.captions[picture.example.id] == picture.example.captions[0] for picture in few]
     assert sum(right) >= 7
 

@@ -14,7 +14,9 @@ from showtell.errors import CheckpointError  # noqa: E402
 from showtell.recipe import read_recipe  # noqa: E402
 from showtell.training import checkpoint as checkpoint_module  # noqa: E402
 from showtell.training.checkpoint import latest_checkpoint, read_state  # noqa: E402
-from showtell.training.prepare import Request, prepare, torch_threads  # noqa: E402
+from showtell.training.device import torch_threads  # noqa: E402
+from showtell.training.prepare import prepare  # noqa: E402
+from showtell.training.request import Request  # noqa: E402
 
 SETTINGS = [
     "encoder.size=32",

@@ -11,7 +11,8 @@ from showtell.architectures import DECODERS  # noqa: E402
 from showtell.errors import CheckpointError, DataError, RecipeError  # noqa: E402
 from showtell.recipe import read_recipe, recipe_from_dict  # noqa: E402
 from showtell.training.checkpoint import best_checkpoint, latest_checkpoint  # noqa: E402
-from showtell.training.prepare import Request, encoder_of, prepare  # noqa: E402
+from showtell.training.prepare import encoder_of, prepare  # noqa: E402
+from showtell.training.request import Request  # noqa: E402
 from showtell.training.run import load_best, open_run, same_but  # noqa: E402
 from tiny_training import FEATURES, PIXELS, TINY, tiny_trainer  # noqa: E402
 

@@ -27,7 +27,7 @@ def _validate(trainer, pictures, batch=50, **changes):
     import dataclasses
 
     options = dataclasses.replace(trainer.recipe.decoding, **changes)
-    return validate(trainer.model, trainer.store, pictures, trainer.run.vocabulary, options, trainer.device, batch)
+    return validate(trainer.model, trainer.store, pictures, trainer.run.vocabulary, options, trainer.group, batch)
 
 
 def test_scores_are_those_of_the_captions_that_it_tells(trained):

@@ -15,6 +15,7 @@ COMMANDS = {
     "data": "Load, look at, check, split or generate data sets.",
     "features": "Fill the feature store without training.",
     "train": "Train a captioner.",
+    "average": "Average the weights of epochs or runs.",
     "plot": "Draw the curves of runs.",
     "evaluate": "Caption a split and score the captions.",
     "score": "Score captions in files as the papers do.",

@@ -10,7 +10,7 @@ import click
 from showtell.errors import MissingExtraError
 
 if TYPE_CHECKING:
-    from showtell.training.prepare import Request
+    from showtell.training.request import Request
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -114,7 +114,7 @@ def metric_options(command: Command) -> Command:
 
 
 def request_of(data: dict[str, Any]) -> "Request":
-    from showtell.training.prepare import Request
+    from showtell.training.request import Request
 
     return Request(**data)
 

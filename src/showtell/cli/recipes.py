@@ -12,7 +12,7 @@ from showtell.cli.options import need_training
 if TYPE_CHECKING:
     from showtell.models.tour import Line
     from showtell.recipe import Recipe
-    from showtell.training.prepare import Request
+    from showtell.training.request import Request
 
 _STAGES = {
     "batch": "one batch",
@@ -68,7 +68,7 @@ def command(
     recipe = read_recipe(name, settings)
     if values is not None:
         need_training("recipes --values")
-        from showtell.training.prepare import Request
+        from showtell.training.request import Request
 
         _show_values(recipe, Request(data=values, **given))
     elif shapes:

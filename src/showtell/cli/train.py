@@ -7,6 +7,8 @@ import click
 
 from showtell.cli.options import data_options, need_training, recipe_options, request_of, settings_of
 
+_FILE = click.Path(path_type=Path, dir_okay=False)
+
 
 @click.command()
 @click.option("--recipe", "recipe_name", metavar="NAME|FILE", help="A recipe of `showtell recipes`, or a TOML file.")
@@ -20,6 +22,23 @@ from showtell.cli.options import data_options, need_training, recipe_options, re
     metavar="RUN",
     help="Begin with the encoder, vocabulary and best decoder of another run.",
 )
+@click.option(
+    "--teacher",
+    "teachers",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    metavar="RUN",
+    help="Learn from a finished run too, how likely it holds each word; several are an ensemble.",
+)
+@click.option(
+    "--captions",
+    type=_FILE,
+    multiple=True,
+    metavar="FILE",
+    help="Learn further captions too, JSON lines as `showtell evaluate --out` writes them.",
+)
+@click.option("--text", type=_FILE, metavar="FILE", help="Learn the lines of a text file, without pictures.")
+@click.option("--word-vectors", type=_FILE, metavar="FILE", help="Begin with word vectors, as GloVe's text files hold.")
 @recipe_options
 @click.option("--threads", type=click.IntRange(0), default=0, help="Processor threads; 0 leaves the choice to torch.")
 def command(
@@ -33,7 +52,11 @@ def command(
     threads: int,
     **data: Any,
 ) -> int:
-    """Train a captioner. Fills the feature store first, then trains; both go on where they were stopped."""
+    """Train a captioner. Fills the feature store first, then trains; both go on where they were stopped.
+
+    Several processes, on as many processors or GPUs, train it together where torchrun starts them:
+    torchrun --nproc-per-node 2 -m showtell train ...
+    """
     if recipe_name is None and not resume:
         raise click.UsageError("name a recipe with --recipe (see `showtell recipes`), or go on with --resume")
     from showtell.recipe import read_recipe
@@ -41,7 +64,8 @@ def command(
     changes = settings_of(settings, limit_captions, seed)
     recipe = read_recipe(recipe_name, changes) if recipe_name else None
     need_training("train")
-    from showtell.training.prepare import prepare, torch_threads
+    from showtell.training.device import torch_threads
+    from showtell.training.prepare import prepare
     from showtell.training.report import Reporter
 
     torch_threads(threads)
@@ -54,6 +78,8 @@ def command(
         start_from=start_from,
         say=lambda line: click.echo(line, err=True),
     )
+    if not trainer.group.leads:
+        return 0 if trainer.train() else 130
     with Reporter(trainer, click.echo) as reporter:
         trainer.on_epoch = reporter.epoch
         reporter.begin()

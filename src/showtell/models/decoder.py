@@ -30,6 +30,8 @@ class Decoder(nn.Module, ABC):
     size. An architecture without attention gives all attention to its one region.
     """
 
+    embed: nn.Embedding  # a vector for each word that is read
+
     def prepare(self, captions: Sequence[Sequence[Sequence[int]]], seed: int) -> None:
         """Learn what must be known of the training captions (ids, by picture) before the first step; most need nothing.
 

@@ -108,6 +108,13 @@ class Encoder(nn.Module):
         for name, parameter in self.network.named_parameters():
             learns = learns or (self.options.train and (name == first or name.startswith(f"{first}.")))
             parameter.requires_grad_(learns)
+        if self.options.train and self.options.checkpointing:
+            if not hasattr(self.network, "set_grad_checkpointing"):
+                raise EncoderError(
+                    f"{self.options.name}: encoder.checkpointing needs the whole network as timm makes it; leave "
+                    "encoder.layer empty, or encoder.checkpointing out"
+                )
+            self.network.set_grad_checkpointing()  # type: ignore[operator]
         if self.options.train and not learns:
             layers = ", ".join(dict.fromkeys(name.rpartition(".")[0] for name, _ in self.network.named_parameters()))
             raise EncoderError(f"{self.options.name} has no layer {first!r} with weights; it has {layers[:400]}")

@@ -6,7 +6,7 @@ objects, here whatever the encoder or a file of features gives; "top-down" is th
 by the first LSTM's new state, which has read the word before: the region is chosen for the word that comes.
 
 B pictures, K captions of each (beams, samples or references), T words, R regions, D region size, A attention size,
-E embedding size, H hidden size, V vocabulary size.
+P region size as the decoder sees it, E embedding size, H hidden size, V vocabulary size.
 """
 
 from collections.abc import Mapping
@@ -29,13 +29,16 @@ class UpDownDecoder(Decoder):
     def __init__(self, options: UpDownOptions, region_count: int, region_size: int, vocabulary_size: int) -> None:
         super().__init__()
         self.options = options
-        hidden = options.hidden
+        hidden, projected = options.hidden, options.projection or region_size
+        self.project = (
+            nn.Sequential(nn.Linear(region_size, projected), nn.ReLU()) if options.projection else nn.Identity()
+        )
         self.embed = nn.Embedding(vocabulary_size, options.embedding)
         # The paper's "attention LSTM" reads the other one's last state, the mean region and the last word.
-        self.look = RecurrentCell("lstm", {"mean": region_size, "told": hidden, "word": options.embedding}, hidden)
-        self.attention = AdditiveAttention(region_size, hidden, options.attention)
+        self.look = RecurrentCell("lstm", {"mean": projected, "told": hidden, "word": options.embedding}, hidden)
+        self.attention = AdditiveAttention(projected, hidden, options.attention)
         # Its "language LSTM" reads the attended region and the new state of the first.
-        self.tell = RecurrentCell("lstm", {"context": region_size, "looked": hidden}, hidden)
+        self.tell = RecurrentCell("lstm", {"context": projected, "looked": hidden}, hidden)
         self.words = nn.Linear(hidden, vocabulary_size)
 
         self.dropout = nn.Dropout(options.dropout)
@@ -45,11 +48,11 @@ class UpDownDecoder(Decoder):
 
     def start(self, regions: Tensor, mask: Tensor | None = None) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Regions (B, R, D), mask (B, R) true where a region is real -> memory, and the initial state with K = 1."""
-        regions = self.region_dropout(regions)
-        memory = {"regions": regions, "keys": self.attention.key(regions)}  # (B, R, D), (B, R, A)
+        regions = self.project(self.region_dropout(regions))  # (B, R, P)
+        memory = {"regions": regions, "keys": self.attention.key(regions)}  # (B, R, P), (B, R, A)
         if mask is not None:
             memory["mask"] = mask
-        mean = mean_region(regions, mask)  # (B, 1, D)
+        mean = mean_region(regions, mask)  # (B, 1, P)
         # What the mean region adds to the gates of the LSTM that looks is the same for every word.
         memory["gates"] = self.look.inputs["mean"](mean)  # (B, 1, 4 * H)
         zeros = mean.new_zeros(mean.shape[0], 1, self.options.hidden)
@@ -85,9 +88,8 @@ class UpDownDecoder(Decoder):
     def forward(self, regions: Tensor, tokens: Tensor, lengths: Tensor, mask: Tensor | None = None) -> Told:
         """See `Decoder.forward`."""
         memory, state = self.start(regions, mask)
-        gates = self.look.inputs["word"](self.dropout(self.embed(tokens))) + memory["gates"].unsqueeze(
-            2
-        )  # (B, K, T, 4 * H)
+        of_words = self.look.inputs["word"](self.dropout(self.embed(tokens)))
+        gates = of_words + memory["gates"].unsqueeze(2)  # (B, K, T, 4 * H)
         hidden, attention = word_by_word(self.next_word, gates, state, memory, lengths)  # (B, K, T, H), (B, K, T, R)
         valid = valid_words(lengths, tokens.shape[2])  # (B, K, T)
         return Told(self.words(self.dropout(hidden[valid])), attention * valid.unsqueeze(3))

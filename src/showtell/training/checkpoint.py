@@ -6,7 +6,8 @@
       optimizer.safetensors
       state.json                     progress, scores of each epoch, versions, thread count
 
-A folder without a leading point is whole: it was written aside and fsynced first. Kept are the latest and the best.
+A folder without a leading point is whole: it was written aside and fsynced first. Kept are the latest and the
+best, or as many of the best as the recipe says.
 """
 
 import json
@@ -36,6 +37,7 @@ __all__ = [
     "load_optimizer",
     "load_part",
     "read_state",
+    "read_weights",
     "save_checkpoint",
 ]
 
@@ -50,7 +52,7 @@ def save_checkpoint(
     facts: Mapping[str, Any],
     average: nn.Module | None = None,
 ) -> Path:
-    """Write a checkpoint and drop those that are neither the latest nor the best.
+    """Write a checkpoint and drop those that are neither the latest nor among the best that are kept.
 
     One of the same epoch and step that is there already stays: a step determines all that a checkpoint holds, and to
     replace it would take it away for a moment in which a kill could come.
@@ -79,7 +81,7 @@ def save_checkpoint(
             f"the last good checkpoint is {last.name if last else 'none'}; make room and go on with --resume"
         ) from error
     for other in folder.iterdir():
-        if other.name not in (progress.name, progress.best):
+        if other.name not in (progress.name, progress.best, *(name for name, _ in progress.kept)):
             shutil.rmtree(other, ignore_errors=True)
     return target
 
@@ -87,6 +89,11 @@ def save_checkpoint(
 def load_model(checkpoint: Path, model: nn.Module, file: str = MODEL) -> None:
     """Put a checkpoint's weights into `model`, to train on. Raises `CheckpointError` where they do not fit."""
     _fit(checkpoint, _load(checkpoint / file), model)
+
+
+def read_weights(checkpoint: Path) -> dict[str, Tensor]:
+    """The weights to caption with. Raises `CheckpointError` where they are damaged."""
+    return _load(checkpoint / file_to_use(checkpoint))
 
 
 def file_to_use(checkpoint: Path) -> str:
@@ -99,7 +106,7 @@ def load_part(checkpoint: Path, part: str, module: nn.Module) -> None:
 
     Raises as `load_model`.
     """
-    tensors = _load(checkpoint / file_to_use(checkpoint))
+    tensors = read_weights(checkpoint)
     prefix = f"{part}."
     _fit(checkpoint, {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}, module)
 

@@ -19,7 +19,8 @@ from showtell.models.tour import Line, Parameters, parameters, tour, words
 from showtell.recipe import Recipe
 from showtell.region_files import apart, input_reader
 from showtell.training.dataset import Picture, by_split, make_batch, vocabulary_of
-from showtell.training.prepare import Request, encoder_of, settle
+from showtell.training.prepare import encoder_of, settle
+from showtell.training.request import Request
 from showtell.training.sampling import training_part
 from showtell.vocabulary import END, SPECIALS, START, Vocabulary
 

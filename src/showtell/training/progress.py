@@ -23,11 +23,17 @@ class Progress:
     best: str = ""  # name of the checkpoint with the best validation score
     best_score: float = float("-inf")
     without_gain: int = 0  # validations since the best
+    kept: list[tuple[str, float]] = field(default_factory=list)  # checkpoints that are kept, the best first
     history: list[dict[str, Any]] = field(default_factory=list)  # one entry an epoch
 
     @property
     def name(self) -> str:
         return f"{self.epoch:05d}-{self.step:05d}"
+
+    def rank(self, score: float, keep: int) -> None:
+        """Put the checkpoint of now among those that are kept, if its score is one of the `keep` best."""
+        found = [*self.kept, (self.name, score)]
+        self.kept = sorted(found, key=lambda one: -one[1])[:keep]  # stable: of equals the earlier stays
 
 
 def latest_checkpoint(run: Path) -> Path | None:

@@ -85,7 +85,7 @@ class Reporter:
         progress, run = self.trainer.progress, self.trainer.run.folder
         if finished and progress.epoch < self.trainer.options.epochs:
             self.say(
-                f"ended early: {progress.without_gain} validations without a better CIDEr; "
+                f"ended early: {progress.without_gain} validations without a better {self.trainer.options.choose_by}; "
                 "for more: --resume --set training.patience=0"
             )
         if finished and progress.best:

@@ -12,7 +12,7 @@ RUN/
 import dataclasses
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -42,6 +42,9 @@ class DataSource:
     images: str | None = None
     splits: str | None = None
     regions: str | None = None  # folder of region files, where regions come from files
+    teachers: list[str] = field(default_factory=list)  # folders of the runs that it learns from
+    captions: list[str] = field(default_factory=list)  # files of further captions
+    text: str | None = None  # file of sentences that it learns in place of captions
 
     def read(self, root: Path | None = None, regions: Path | None = None) -> Dataset:
         """Read the data set again, at `root` if it has moved, its region files in `regions`. Raises `DataError`."""
@@ -178,6 +181,7 @@ def save_encoder(path: Path, encoder: Encoder) -> None:
 def same_but(old: Recipe, new: Recipe) -> list[str]:
     """Keys in which two recipes differ and which a run cannot change midway."""
     free = {"epochs", "patience", "checkpoint_seconds", "validate_every", "workers", "validation_pictures"}
+    free |= {"keep", "parts"}
     differing = []
     for part in ("encoder", "decoder", "vocabulary", "training"):
         before, after = dataclasses.asdict(getattr(old, part)), dataclasses.asdict(getattr(new, part))

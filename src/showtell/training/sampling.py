@@ -72,9 +72,7 @@ def epoch_batches(train: Sequence[Picture], options: TrainingOptions, epoch: int
 
 def _longest_first(batch: Batch) -> Batch:
     """The same with its pictures in the order of their longest captions: what is told last is told of few pictures."""
-    order = np.argsort(-batch.lengths.max(1), kind="stable")
-    ids, rows = ([values[i] for i in order] for values in (batch.ids, batch.rows))
-    return Batch(ids, rows, batch.tokens[order], batch.targets[order], batch.lengths[order])
+    return batch.of(np.argsort(-batch.lengths.max(1), kind="stable").tolist())
 
 
 # The pictures of a step, by its number and its random numbers.

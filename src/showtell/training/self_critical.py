@@ -70,12 +70,17 @@ class Critic:
         return rewards
 
     @torch.no_grad()
-    def told(self, decoder: StepDecoder, regions: Tensor, batch: Batch, seed: int) -> Told:
-        """Draw captions of a batch's pictures, regions (B, R, D), and reward them. The same seed draws the same."""
+    def told(
+        self, decoder: StepDecoder, regions: Tensor, batch: Batch, seed: int, keys: Sequence[int] | None = None
+    ) -> Told:
+        """Draw captions of a batch's pictures, regions (B, R, D), and reward them.
+
+        The same seed and keys (B,) draw the same, whatever else is in the batch; the keys are 0, 1, ... by default.
+        """
         options, arrays = self.options, TorchArrays(regions.device)
         plain = DecodeOptions(beam_width=1, max_words=options.max_words, no_repeat_ngram=0, no_repeat_phrase=False)
         drawn = replace(plain, sample=True, num_captions=options.samples, seed=seed)
-        samples = generate(decoder, regions, drawn, arrays)
+        samples = generate(decoder, regions, drawn, arrays, picture_keys=keys)
         # The longest first, as batches have them; rewards follow.
         samples = [sorted(of_picture, key=lambda sample: -len(sample.tokens)) for of_picture in samples]
         rewards = self._of(samples, batch.ids).reshape(len(samples), options.samples)  # (B, K)
@@ -99,7 +104,7 @@ def self_critical_loss(log_probs: Tensor, advantages: Tensor, lengths: Tensor) -
     """What falls as better captions become likelier.
 
     Log-probabilities (N,) of all captions' words in the order of (B, K, T), advantages (B, K), lengths (B, K) -> minus
-    the mean over the words, each weighed by its caption's advantage.
+    the sum over the words, each weighed by its caption's advantage.
     """
     of_word = advantages.flatten().repeat_interleave(lengths.flatten())  # (N,)
-    return -(of_word * log_probs).mean()
+    return -(of_word * log_probs).sum()

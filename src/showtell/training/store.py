@@ -18,7 +18,7 @@ import os
 from collections.abc import Sequence
 from io import BufferedReader
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,29 @@ from showtell.errors import FeatureError
 from showtell.files import append_lines, lock, write_text
 
 SHARD_BYTES = 1 << 30
+
+
+class Rows(Protocol):
+    """What training reads: rows of one shape, by number."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+    def read(self, rows: Sequence[int]) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Rows by number -> values (N, *shape) and masks (N, R)."""
+        ...
+
+
+class BlankRows:
+    """In a store's place where there are no pictures: every row is regions of zeros, float32 (R, D)."""
+
+    def __init__(self, regions: int, size: int) -> None:
+        self.shape: tuple[int, ...] = (regions, size)
+        self.dtype: np.dtype[Any] = np.dtype(np.float32)
+
+    def read(self, rows: Sequence[int]) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Zeros for each of the rows, every region real."""
+        return np.zeros((len(rows), *self.shape), self.dtype), np.ones((len(rows), self.shape[0]), bool)
 
 
 class RowStore:

@@ -20,7 +20,8 @@ from showtell.models.decoder import Decoder
 from showtell.tokenizers import TOKENIZERS, join_words
 from showtell.training.arrays import TorchArrays
 from showtell.training.dataset import Picture, make_batch
-from showtell.training.store import RowStore
+from showtell.training.group import Group
+from showtell.training.store import Rows
 from showtell.vocabulary import Vocabulary
 
 
@@ -30,6 +31,10 @@ class Validation:
 
     scores: dict[str, float]
     captions: dict[str, str]
+
+    def score(self, name: str) -> float:
+        """What is the higher the better: the score of this name, or, where there is none, minus the loss."""
+        return self.scores[name] if name in self.scores and name != "loss" else -self.scores["loss"]
 
 
 class TorchDecoder:
@@ -47,48 +52,72 @@ class TorchDecoder:
         return self.decoder.step(tokens, state, memory)
 
 
-@torch.inference_mode()
+@dataclass
+class _Told:
+    """What was told of some pictures."""
+
+    words: dict[str, list[str]]  # by example id
+    loss_sum: float = 0.0  # nats over the true words
+    true_words: int = 0
+
+
 def validate(
     model: CaptionModel,
-    store: RowStore,
+    store: Rows,
+    pictures: Sequence[Picture],
+    vocabulary: Vocabulary,
+    options: DecodeOptions,
+    group: Group,
+    batch: int = 50,
+) -> Validation:
+    """Score the model on pictures with captions, which the processes of `group` share.
+
+    The words of captions and references are the tokenizer's.
+    """
+    own = pictures[group.rank :: group.size]
+    parts = group.gather(_tell(model, store, own, vocabulary, options, group.device, batch))
+    words = {name: words for part in parts for name, words in part.words.items()}
+    split = TOKENIZERS[vocabulary.tokenizer]
+    candidates = [" ".join(words[picture.example.id]) for picture in pictures]
+    references = [[" ".join(split(caption)) for caption in picture.example.captions] for picture in pictures]
+    scores = {"loss": sum(part.loss_sum for part in parts) / max(sum(part.true_words for part in parts), 1)}
+    if any(references):
+        scores["CIDEr"] = 100 * cider_d(candidates, references)[0]
+        scores["BLEU-4"] = 100 * bleu(candidates, references)[0][3]
+    return Validation(scores, {name: join_words(told) for name, told in words.items()})
+
+
+@torch.inference_mode()
+def _tell(
+    model: CaptionModel,
+    store: Rows,
     pictures: Sequence[Picture],
     vocabulary: Vocabulary,
     options: DecodeOptions,
     device: torch.device,
-    batch: int = 50,
-) -> Validation:
-    """Score the model on pictures with captions. The words of captions and references are the tokenizer's."""
+    batch: int,
+) -> _Told:
     model.eval()
-    words_of = TOKENIZERS[vocabulary.tokenizer]
-    told: dict[str, str] = {}
-    candidates, references = [], []
-    loss_sum, words = 0.0, 0
+    told = _Told({})
     for chosen, inputs, mask in _batches(store, pictures, device, batch):
         regions = model.regions(inputs)
         found = generate(TorchDecoder(model.decoder, mask, device), regions, options, TorchArrays(device))
         for picture, hypotheses in zip(chosen, found, strict=True):
-            spoken = vocabulary.decode(hypotheses[0].tokens)
-            told[picture.example.id] = join_words(spoken)
-            candidates.append(" ".join(spoken))
-            references.append([" ".join(words_of(caption)) for caption in picture.example.captions])
+            told.words[picture.example.id] = vocabulary.decode(hypotheses[0].tokens)
         if any(picture.captions for picture in chosen):
             arrays = make_batch(chosen)
             lengths = torch.from_numpy(arrays.lengths).to(device)
             logits = model.decoder(regions, torch.from_numpy(arrays.tokens).to(device), lengths, mask).logits
             targets = valid_targets(torch.from_numpy(arrays.targets).to(device), lengths)
-            loss_sum += float(F.cross_entropy(logits.float(), targets, reduction="sum"))
-            words += len(targets)
-    scores = {"loss": loss_sum / max(words, 1)}
-    if any(references):
-        scores["CIDEr"] = 100 * cider_d(candidates, references)[0]
-        scores["BLEU-4"] = 100 * bleu(candidates, references)[0][3]
-    return Validation(scores, told)
+            told.loss_sum += float(F.cross_entropy(logits.float(), targets, reduction="sum"))
+            told.true_words += len(targets)
+    return told
 
 
 @torch.inference_mode()
 def attended(
     model: CaptionModel,
-    store: RowStore,
+    store: Rows,
     pictures: Sequence[Picture],
     vocabulary: Vocabulary,
     options: DecodeOptions,
@@ -119,7 +148,7 @@ def valid_targets(targets: Tensor, lengths: Tensor) -> Tensor:
     return targets[valid]
 
 
-def load_rows(store: RowStore, rows: Sequence[int], device: torch.device) -> tuple[Tensor, Tensor | None]:
+def load_rows(store: Rows, rows: Sequence[int], device: torch.device) -> tuple[Tensor, Tensor | None]:
     """Rows of a store as a tensor, and their region mask, None where every region is real."""
     values, mask = store.read(rows)
     inputs = torch.from_numpy(values).to(device, non_blocking=True)
@@ -127,7 +156,7 @@ def load_rows(store: RowStore, rows: Sequence[int], device: torch.device) -> tup
 
 
 def _batches(
-    store: RowStore, pictures: Sequence[Picture], device: torch.device, batch: int
+    store: Rows, pictures: Sequence[Picture], device: torch.device, batch: int
 ) -> Iterator[tuple[Sequence[Picture], Tensor, Tensor | None]]:
     for start in range(0, len(pictures), batch):
         chosen = pictures[start : start + batch]

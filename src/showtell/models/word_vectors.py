@@ -1,0 +1,51 @@
+"""Word vectors from a file, for a decoder's embeddings to begin with.
+
+Pennington, Socher, Manning: "GloVe: Global Vectors for Word Representation", EMNLP 2014. The files of GloVe, word2vec
+(as text) and fastText have this form: a line for each word, the word and its numbers parted by spaces.
+
+V vocabulary size, E embedding size.
+"""
+
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from showtell.errors import DataError
+from showtell.vocabulary import SPECIALS, Vocabulary
+
+
+def load_word_vectors(path: Path, embedding: nn.Embedding, vocabulary: Vocabulary) -> int:
+    """Put a file's vectors into the rows of `embedding` (V, E) whose words it holds; returns how many that are.
+
+    They are scaled, all by one number, to the spread that the embedding has: what it was made to begin with. Raises
+    `DataError` where the file cannot be read, has vectors of another size, or holds no word of the vocabulary.
+    """
+    size = embedding.embedding_dim
+    found: dict[int, list[float]] = {}
+    try:
+        with path.open(encoding="utf-8", errors="replace") as lines:
+            for number, line in enumerate(lines, 1):
+                word, *values = line.rstrip().rsplit(" ", size)
+                if number == 1 and len(values) == 1 and word.isdigit():
+                    continue  # word2vec's and fastText's first line: how many words, and their size
+                if len(values) != size or len(line.split()) < size + 1:
+                    raise DataError(
+                        f"{path}:{number}: found {len(line.split()) - 1} numbers, expected {size} as "
+                        "decoder.embedding says; set decoder.embedding to their number, or give another file"
+                    )
+                place = vocabulary.ids.get(word, 0)
+                if place >= len(SPECIALS):
+                    try:
+                        found[place] = [float(value) for value in values]
+                    except ValueError as error:
+                        raise DataError(f"{path}:{number}: {error}, expected numbers behind {word!r}") from error
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
+    if not found:
+        raise DataError(f"{path}: holds no word of the vocabulary, which has {vocabulary.words[4:8]}...")
+    vectors = torch.tensor(list(found.values()))
+    with torch.no_grad():
+        vectors *= embedding.weight.std() / vectors.std().clamp(min=1e-12)
+        embedding.weight[list(found)] = vectors.to(embedding.weight)
+    return len(found)

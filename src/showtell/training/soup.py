@@ -1,0 +1,95 @@
+"""Several sets of weights of one model averaged into one: the epochs that a run has kept, or runs that began alike.
+
+Polyak and Juditsky 1992; for runs that were fine-tuned from one start Wortsman et al.: "Model soups", ICML 2022,
+arXiv:2203.05482. The mean costs no more in use than one model, unlike an ensemble.
+"""
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from safetensors.torch import save
+from torch import Tensor
+
+from showtell.errors import CheckpointError
+from showtell.files import replace_folder, write_bytes
+from showtell.training.checkpoint import MODEL, read_weights
+from showtell.training.progress import Progress, best_checkpoint, latest_checkpoint, read_progress
+from showtell.training.run import open_run
+
+
+def average_runs(runs: Sequence[Path], out: Path) -> list[Path]:
+    """Write a run to `out` whose weights are the mean of those of `runs`; returns the checkpoints that went in.
+
+    Of one run these are the epochs that it has kept (`training.keep`), of several the best epoch of each. Where there
+    are moving averages, they are what is averaged. The new run has the first one's recipe, and no optimizer: train on
+    with `--from`. Raises `CheckpointError` where there is nothing to average, or runs are not of one model.
+    """
+    if out.exists():
+        raise CheckpointError(f"{out}: exists already; name another folder with --out")
+    checkpoints = _kept(runs[0]) if len(runs) == 1 else [_best(run) for run in runs]
+    opened = [open_run(run) for run in runs]
+    for other in opened[1:]:
+        if other.vocabulary != opened[0].vocabulary or other.encoder.identity() != opened[0].encoder.identity():
+            raise CheckpointError(
+                f"{other.folder}: has another encoder or vocabulary than {runs[0]}; only runs that began from the same "
+                "one (--from RUN) can be averaged"
+            )
+    mean = _mean(checkpoints)
+    progress = Progress(epoch=1)
+    progress.best = progress.name
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with replace_folder(out) as aside:
+            for file in runs[0].iterdir():
+                if file.suffix in (".json", ".safetensors"):
+                    shutil.copy(file, aside / file.name)
+            folder = aside / "checkpoints" / progress.name
+            folder.mkdir(parents=True)
+            write_bytes(folder / MODEL, save(mean))
+            averaged = [str(checkpoint.absolute()) for checkpoint in checkpoints]
+            state = {"progress": asdict(progress), "averaged": averaged}
+            write_bytes(folder / "state.json", json.dumps(state, indent=1).encode())
+    except OSError as error:
+        raise CheckpointError(f"{out}: cannot be written ({error.strerror or error}); make room") from error
+    return checkpoints
+
+
+def _best(run: Path) -> Path:
+    read_progress(run)  # tells what is no run
+    return best_checkpoint(run)
+
+
+def _kept(run: Path) -> list[Path]:
+    progress = read_progress(run)
+    latest = latest_checkpoint(run)
+    assert latest is not None
+    found = [latest.parent / name for name, _ in progress.kept if (latest.parent / name).is_dir()]
+    if len(found) < 2:
+        raise CheckpointError(
+            f"{run}: has kept {len(found)} of its best epochs, expected 2 or more; train with --set training.keep=3, "
+            "or name several runs"
+        )
+    return found
+
+
+def _mean(checkpoints: Sequence[Path]) -> dict[str, Tensor]:
+    sums: dict[str, Tensor] = {}
+    kinds: dict[str, torch.dtype] = {}
+    for checkpoint in checkpoints:
+        tensors = read_weights(checkpoint)
+        shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+        expected = {name: tuple(tensor.shape) for name, tensor in sums.items()}
+        if sums and shapes != expected:
+            name = sorted(shapes.items() ^ expected.items())[0][0]
+            raise CheckpointError(
+                f"{checkpoint}: {name} is {shapes.get(name, 'absent')}, in {checkpoints[0]} "
+                f"{expected.get(name, 'absent')}; only runs of one model can be averaged"
+            )
+        for name, tensor in tensors.items():
+            kinds[name] = tensor.dtype
+            sums[name] = sums[name] + tensor.double() if name in sums else tensor.double()
+    return {name: (total / len(checkpoints)).to(kinds[name]) for name, total in sums.items()}

@@ -1,0 +1,85 @@
+"""Averages of weights: of a run's epochs, and of runs that began alike."""
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="needs the training extra")
+
+from safetensors.torch import load_file  # noqa: E402
+
+from command_line import showtell  # noqa: E402
+from showtell.errors import CheckpointError  # noqa: E402
+from showtell.training.checkpoint import best_checkpoint, read_weights  # noqa: E402
+from showtell.training.run import load_best, open_run  # noqa: E402
+from showtell.training.soup import average_runs  # noqa: E402
+from tiny_training import LEARNING, tiny_trainer  # noqa: E402
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _own_cache(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SHOWTELL_CACHE", str(tmp_path_factory.mktemp("cache")))
+        torch.set_num_threads(1)
+        yield
+
+
+@pytest.fixture(scope="module")
+def runs(few_shapes, tmp_path_factory):
+    """A run that kept its epochs, and two that began from it."""
+    folder = tmp_path_factory.mktemp("soup")
+    first, _ = tiny_trainer(few_shapes, folder / "first", *LEARNING, "training.epochs=3", "training.keep=3")
+    assert first.train()
+    for seed, average in ((1, 0), (2, 0.5)):
+        more = (f"training.seed={seed}", f"training.average={average}", "training.epochs=1")
+        trainer, _ = tiny_trainer(few_shapes, folder / f"next{seed}", *LEARNING, *more, start_from=folder / "first")
+        assert trainer.train()
+    return folder
+
+
+def test_the_epochs_of_a_run_are_averaged(runs, tmp_path):
+    used = average_runs([runs / "first"], tmp_path / "mean")
+    assert len(used) == 3
+    weights = [load_file(checkpoint / "model.safetensors") for checkpoint in used]
+    model, _, checkpoint = load_best(open_run(tmp_path / "mean"))
+    assert checkpoint.name == "00001-00000"
+    for name, tensor in model.state_dict().items():
+        torch.testing.assert_close(tensor, sum(each[name] for each in weights) / 3, rtol=1e-5, atol=1e-7)
+    assert not torch.equal(model.decoder.words.weight, weights[0]["decoder.words.weight"])
+
+
+def test_runs_are_averaged_by_what_they_caption_with(runs, tmp_path):
+    both = [runs / "next1", runs / "next2"]
+    average_runs(both, tmp_path / "mean")
+    one, other = (read_weights(best_checkpoint(run)) for run in both)
+    mean = read_weights(best_checkpoint(tmp_path / "mean"))
+    for name, tensor in mean.items():
+        torch.testing.assert_close(tensor, (one[name] + other[name]) / 2, rtol=1e-5, atol=1e-7)
+    assert (best_checkpoint(runs / "next2") / "average.safetensors").exists()
+
+
+def test_the_command_says_what_went_in_and_the_mean_can_be_exported(runs, few_shapes, tmp_path):
+    done = showtell("average", runs / "next1", runs / "next2", "--out", tmp_path / "mean")
+    assert done.code == 0
+    assert "next1: 00001-00000" in done.err
+    done = showtell("evaluate", tmp_path / "mean", "--data", few_shapes, "--split", "val")
+    assert done.code == 0, done.err
+    done = showtell("train", "--resume", "--data", few_shapes, "--out", tmp_path / "mean")
+    assert done.code != 0
+    assert "optimizer.safetensors" in done.err
+
+
+def test_what_cannot_be_averaged_is_told(runs, few_shapes, tmp_path):
+    with pytest.raises(CheckpointError, match=r"next1: has kept 1 of its best epochs, expected 2 or more"):
+        average_runs([runs / "next1"], tmp_path / "mean")
+    with pytest.raises(CheckpointError, match=r"nothing: no such folder, expected a run"):
+        average_runs([runs / "first", tmp_path / "nothing"], tmp_path / "mean")
+    for name, setting, message in (
+        ("narrow", "decoder.hidden=8", r"narrow.*: decoder\.\S+ is \(.*; only runs of one model can be averaged"),
+        ("other", "training.seed=9", r"other: has another encoder or vocabulary than"),
+    ):
+        other, _ = tiny_trainer(few_shapes, tmp_path / name, setting, "training.epochs=1")
+        assert other.train()
+        with pytest.raises(CheckpointError, match=message):
+            average_runs([runs / "first", tmp_path / name], tmp_path / "mean")
+    assert not (tmp_path / "mean").exists()
+    with pytest.raises(CheckpointError, match="exists already"):
+        average_runs([runs / "first"], tmp_path)
