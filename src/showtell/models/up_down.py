@@ -43,7 +43,6 @@ class UpDownDecoder(Decoder):
 
         self.dropout = nn.Dropout(options.dropout)
         self.region_dropout = nn.Dropout(options.region_dropout)
-        nn.init.normal_(self.embed.weight, std=0.1)  # torch's N(0, 1) is far too large beside gates of size 0.1
         nn.init.zeros_(self.words.bias)
 
     def start(self, regions: Tensor, mask: Tensor | None = None) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
