@@ -38,8 +38,8 @@ $(VENV)/.core: $(VENV)/.made pyproject.toml
 
 # One command for all, so that pip chooses a torch and a torchvision that fit each other.
 $(VENV)/.all: $(VENV)/.made pyproject.toml
-	@echo "Installing showtell with the extras train and dev: several minutes, on Linux several gigabytes" >&2
-	@$(PIP) -e '.[train,dev]'
+	@echo "Installing showtell with the extras serve, train and dev: several minutes, on Linux several gigabytes" >&2
+	@$(PIP) -e '.[serve,train,dev]'
 	@touch $@ $(VENV)/.core
 
 $(VENV)/.made:

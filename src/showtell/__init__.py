@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         JavaError,
         MissingExtraError,
         RecipeError,
+        ServeError,
         ShowtellError,
         VocabularyError,
     )
@@ -42,6 +43,7 @@ _PUBLIC = {
         "JavaError",
         "MissingExtraError",
         "RecipeError",
+        "ServeError",
         "ShowtellError",
         "VocabularyError",
     ),
@@ -63,6 +65,7 @@ __all__ = [
     "JavaError",
     "MissingExtraError",
     "RecipeError",
+    "ServeError",
     "ShowtellError",
     "VocabularyError",
     "load",

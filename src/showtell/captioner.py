@@ -200,7 +200,7 @@ class Captioner:
         paths = [path] if path is None or isinstance(path, str | os.PathLike) else list(path)
         if not paths:
             raise BundleError("no model is named, expected one or more; leave the list out for the embedded model")
-        members = [BundleBackend(_find_bundle(one), threads=threads) for one in paths]
+        members = [BundleBackend(find_bundle(one), threads=threads) for one in paths]
         if len(members) == 1:
             return cls(members[0], threads=threads)
         from showtell.ensemble import EnsembleBackend
@@ -337,7 +337,11 @@ def picture_key(pixels: NDArray[Any]) -> int:
     return int.from_bytes(digest, "little") >> 1
 
 
-def _find_bundle(path: str | os.PathLike[str] | None) -> Path:
+def find_bundle(path: Model | None) -> Path:
+    """The folder of a model's bundle: a bundle's own, that of a run, which is exported first, or the embedded one's.
+
+    Raises as `Captioner.load`.
+    """
     if path is None:
         if not (EMBEDDED / MANIFEST).is_file():
             raise BundleError(

@@ -50,3 +50,7 @@ class JavaError(ShowtellError):
 
 class MissingExtraError(ShowtellError):
     """A command that needs an optional part of the installation."""
+
+
+class ServeError(ShowtellError):
+    """A server that cannot be set up or started as asked."""

@@ -21,6 +21,7 @@ COMMANDS = {
     "score": "Score captions in files as the papers do.",
     "compare": "Tell which of several runs is best, and whether by chance.",
     "export": "Turn a run into a bundle.",
+    "serve": "Answer with captions over HTTP, with a page.",
     "recipes": "List recipes, or show one.",
     "info": "Tell versions, paths and devices.",
 }

@@ -39,6 +39,7 @@ window.showtellWords = (() => {
   async function show(card, aloud = false) {
     const maps = await attention(card);
     const word = current(card); // it may have changed while the file was loading
+    card.onShow?.(word);
     [...card.words].forEach((element, i) => {
       element.classList.toggle("shown", i === word);
       element.setAttribute("aria-pressed", String(held.tapped?.card === card && held.tapped.word === i));
@@ -124,9 +125,9 @@ window.showtellWords = (() => {
     });
   }
 
-  // The list was laid out anew: nothing is held any more.
-  function forget() {
-    held.pointed = held.tapped = held.focused = null;
+  // Cards were laid out anew: of those for which `gone` is true nothing is held any more.
+  function forget(gone = () => true) {
+    for (const kind of Object.keys(held)) if (held[kind] && gone(held[kind].card)) held[kind] = null;
   }
 
   return { listen, forget };

@@ -1,0 +1,1 @@
+"""Captions as a service: an HTTP API, the APIs of others that it speaks, and a page."""

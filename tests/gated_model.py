@@ -1,0 +1,53 @@
+"""A captioner whose stages can be held up, and which remembers what it was given."""
+
+import threading
+
+import numpy as np
+
+from showtell.captioner import Caption, Captioner
+from showtell.decoding.options import DecodeOptions
+from showtell.errors import ShowtellError
+from showtell.images import ImageOptions, read_pixels
+
+NAMES = ("red", "green", "blue")
+
+
+class GatedModel:
+    """Says the strongest colour of a picture and the beam width, such as "red 3". Every gate is open at first."""
+
+    def __init__(self):
+        self.images = ImageOptions(size=4)
+        self.decoding = DecodeOptions(beam_width=3, max_words=6)
+        self.encoding, self.reading = threading.Event(), threading.Event()
+        self.encoding.set()
+        self.reading.set()
+        self.held_beam, self.beam = 0, threading.Event()  # decoding with this beam width waits for this event
+        self.batches, self.decoded, self.began = [], [], threading.Event()
+        self.failing = False
+
+    def words(self, caption):
+        return caption.split()
+
+    def read(self, source):
+        if source.width > 100:
+            assert self.reading.wait(20)
+        return read_pixels(source, self.images)
+
+    def encode(self, pixels):
+        self.began.set()
+        assert self.encoding.wait(20)
+        if self.failing:
+            raise ShowtellError("/secret/path: the weights are damaged")
+        means = pixels.mean((1, 2))  # (B, 3)
+        self.batches.append([NAMES[int(row.argmax())] for row in means])
+        return means[:, None]
+
+    def decode(self, regions, options, *, picture_keys, attention):
+        if options.beam_width == self.held_beam:
+            assert self.beam.wait(20)
+        self.decoded.append((len(regions), options.beam_width))
+        said = [f"{NAMES[int(np.argmax(row))]} {options.beam_width}" for row in regions]
+        return [[Caption("", text, tuple(text.split()), -1.0, -0.5, None, (-0.5, -0.25, -0.25))] for text in said]
+
+    def captioner(self):
+        return Captioner(self)
