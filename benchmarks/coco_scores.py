@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from common import Row, report
-from showtell.captioner import Captioner, Failure
+from showtell.caption import Failure
+from showtell.captioner import Captioner
 from showtell.data.example import Example
 from showtell.data.readers import read_dataset
 from showtell.metrics.repetition import repeats

@@ -20,8 +20,8 @@ from typing import Any
 
 from common import Row, make_photos, report, two_cores
 from showtell import Captioner
+from showtell.backend import BundleBackend
 from showtell.bundle import EMBEDDED
-from showtell.captioner import BundleBackend
 from showtell.decoding.options import DecodeOptions
 
 THREADS = 2

@@ -50,7 +50,7 @@ SETTINGS = {
     "merge": ("decoder.hidden=128", "training.epochs=4"),
     # Its LSTM must keep the picture from its first step to the last word. For many steps it tells words without
     # looking, the longer the higher the rate: it needs more steps, not larger ones.
-    "show-and-tell": ("training.epochs=20", "training.batch=32"),
+    "show-and-tell": ("training.epochs=14", "training.batch=32"),
     "up-down": (
         "decoder.embedding=64",
         "decoder.hidden=128",

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from showtell.captioner import Caption, Captioner, Failure, load
+    from showtell.caption import Caption, Failure
+    from showtell.captioner import Captioner, load
     from showtell.decoding.options import DecodeOptions
     from showtell.errors import (
         BundleError,
@@ -26,9 +27,9 @@ if TYPE_CHECKING:
 # Public names and the modules that hold them. They load on first use, so that `--help` needs neither numpy nor
 # ONNX Runtime.
 _PUBLIC = {
-    "Caption": "captioner",
+    "Caption": "caption",
     "Captioner": "captioner",
-    "Failure": "captioner",
+    "Failure": "caption",
     "load": "captioner",
     "DecodeOptions": "decoding.options",
 } | dict.fromkeys(

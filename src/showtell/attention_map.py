@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from showtell.captioner import Caption
+from showtell.caption import Caption
 from showtell.errors import ShowtellError
 from showtell.figures.fonts import face_for, font
 from showtell.images import ImageOptions, seen

@@ -11,165 +11,30 @@ import os
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
 from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from showtell.bundle import EMBEDDED, MANIFEST, Manifest, read_bundle
+from showtell.backend import Backend, BundleBackend
+from showtell.bundle import EMBEDDED, MANIFEST
+from showtell.caption import Caption, Failure
 from showtell.decoding.options import DecodeOptions
-from showtell.errors import BundleError, ImageError, MissingExtraError, RecipeError, ShowtellError
+from showtell.errors import BundleError, MissingExtraError, RecipeError, ShowtellError
 from showtell.images import PICTURE_SUFFIXES, ImageOptions, Source
-from showtell.region_files import REGION_SUFFIXES, input_reader
+from showtell.region_files import REGION_SUFFIXES
 from showtell.sources import source_name
 from showtell.threads import default_threads
-from showtell.tokenizers import TOKENIZERS, join_words
-from showtell.vocabulary import Vocabulary
 
-if TYPE_CHECKING:
-    from showtell.decoding.protocol import StepDecoder
-    from showtell.decoding.search import Hypothesis
+__all__ = ["Caption", "Captioner", "Failure", "load", "picture_key"]
 
 Model = str | os.PathLike[str]  # the folder of a bundle or of a training run
 
 RECIPE = "recipe.json"  # what a run folder holds and a bundle does not
 BATCH = 16  # pictures per encoder call
-
-
-@dataclass(frozen=True)
-class Caption:
-    """What a picture shows, in words."""
-
-    source: str  # the picture's path, address or name, exactly as given
-    text: str  # words joined as people write them
-    tokens: tuple[str, ...]  # the words apart
-    log_probability: float  # natural logarithm, of the whole sentence with its end
-    score: float  # what captions of one picture are ranked by, without `rerank`: log-probability / words ** penalty
-    attention: NDArray[np.float32] | None = field(default=None, compare=False, repr=False)  # (T, h, w) or (T, R)
-    # Of each word, that of the sentence's end last; empty where the model family does not tell.
-    word_log_probabilities: tuple[float, ...] = field(default=(), compare=False, repr=False)
-
-
-@dataclass(frozen=True)
-class Failure:
-    """A source that gave no caption."""
-
-    source: str  # as `Caption.source`
-    error: ShowtellError
-
-
-class Backend(Protocol):
-    """A model family behind a `Captioner`: pictures and options in, captions out, in two halves.
-
-    What passes between the halves is the family's own; requests with different options can share an `encode`.
-    """
-
-    images: ImageOptions | None  # how it wants its pictures; None where it takes regions from files
-    decoding: DecodeOptions  # its defaults
-
-    def read(self, source: Source) -> NDArray[Any]:
-        """One source as `encode` wants it. Raises a `ShowtellError` that names it where that cannot be done."""
-        ...
-
-    def words(self, caption: str) -> list[str]:
-        """A caption of anyone in the words that this family's captions are made of."""
-        ...
-
-    def encode(self, pixels: NDArray[Any]) -> Any:
-        """What `read` gave of B pictures, such as pixels (B, S, S, 3) -> whatever `decode` takes for them."""
-        ...
-
-    def decode(
-        self, regions: Any, options: DecodeOptions, *, picture_keys: Sequence[int], attention: bool
-    ) -> list[list[Caption]]:
-        """The captions of each picture, best first, their `source` empty."""
-        ...
-
-
-class BundleBackend:
-    """Encoder, decoder and vocabulary of one bundle, run by ONNX Runtime."""
-
-    def __init__(self, path: str | os.PathLike[str], *, threads: int | None = None) -> None:
-        """Raises `BundleError` where the bundle is damaged or unsafe."""
-        from showtell.runtime import OnnxModel
-
-        bundle = read_bundle(path)
-        self.path: Path = bundle.path
-        self.manifest: Manifest = bundle.manifest
-        self.vocabulary: Vocabulary = bundle.vocabulary
-        self.images, self.decoding = bundle.manifest.images, bundle.manifest.decoding
-        regions = bundle.manifest.regions
-        # What the attention of a word is laid out as, if it is given at all.
-        self.places = regions.grid if self.images else (regions.count,)
-        self.read = input_reader(self.images, regions.count, regions.size)
-        self._regions = (regions.count, regions.size)
-        self._model = OnnxModel(bundle, threads=threads)
-        self.decoder: StepDecoder = self._model.decoder
-
-    @property
-    def input(self) -> tuple[object, ...]:
-        """What `read` depends on: equal for bundles that read a source alike. Normalising is the encoder's work."""
-        wanted = self.images
-        return (wanted.size, wanted.fit, wanted.crop_fraction, wanted.interpolation) if wanted else self._regions
-
-    @property
-    def input_shape(self) -> tuple[int, ...]:
-        """Of what `read` gives: (S, S, 3), or (R, D)."""
-        return (self.images.size, self.images.size, 3) if self.images else self._regions
-
-    def words(self, caption: str) -> list[str]:
-        """A caption in the words of the vocabulary's tokenizer."""
-        return TOKENIZERS[self.vocabulary.tokenizer](caption)
-
-    def encode(self, pixels: NDArray[Any]) -> NDArray[np.float32]:
-        """Pixels (B, S, S, 3), 0..255 -> regions (B, R, D); without an encoder regions, as they are.
-
-        Raises `ImageError` where pixels are of another shape or type.
-        """
-        expected = self.input_shape
-        if self.images and (pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[1:] != expected):
-            raise ImageError(
-                f"pixels are {pixels.dtype} {pixels.shape}, expected uint8 (B, {', '.join(map(str, expected))}); "
-                "prepare them with Captioner.read"
-            )
-        return self._model.encode(pixels)
-
-    def decode(
-        self,
-        regions: NDArray[np.float32],
-        options: DecodeOptions,
-        *,
-        picture_keys: Sequence[int],
-        attention: bool = False,
-    ) -> list[list[Caption]]:
-        """Regions (B, R, D) -> the captions of each picture, best first."""
-        wanted = attention and self.places is not None
-        ranked = self._model.decode(regions, options, picture_keys=picture_keys, with_attention=wanted)
-        return self.captions(ranked, attention=wanted)
-
-    def captions(self, ranked: "list[list[Hypothesis]]", *, attention: bool) -> list[list[Caption]]:
-        """What was found, in words; with `attention` laid out as this bundle's regions are."""
-        return [[self._caption(hypothesis, attention) for hypothesis in hypotheses] for hypotheses in ranked]
-
-    def _caption(self, hypothesis: "Hypothesis", with_attention: bool) -> Caption:
-        words = tuple(self.vocabulary.decode(hypothesis.tokens))
-        maps = None
-        if with_attention and self.places is not None:
-            rows = np.empty((0, 1), np.float32) if hypothesis.attention is None else hypothesis.attention  # (T, R)
-            maps = rows.reshape(len(words), *self.places)  # (T, h, w) or (T, R); a caption without words has T = 0
-        return Caption(
-            "",
-            join_words(words),
-            words,
-            hypothesis.log_probability,
-            hypothesis.score,
-            maps,
-            hypothesis.word_log_probabilities,
-        )
 
 
 class Captioner:
@@ -192,10 +57,10 @@ class Captioner:
         A list of them is one ensemble: the probability of each word is the mean of its members'. They must know the
         same words; encoders and decoders may be any. Default options and the attention are the first one's.
 
-        A run is exported to a bundle first, which needs the training extra. `threads` limits both those of ONNX Runtime
-        and those that read pictures; None is all cores up to four. Raises `BundleError` where there is neither a bundle
-        nor a run, it is damaged, or an ensemble's members do not fit each other; `MissingExtraError` where a run is
-        given and PyTorch is missing.
+        A run is exported to a bundle first, unless it has been, which needs the training extra. `threads` limits both
+        those of ONNX Runtime and those that read pictures; None is all cores up to four. Raises `BundleError` where
+        there is neither a bundle nor a run, it is damaged, or an ensemble's members do not fit each other;
+        `MissingExtraError` where a run is given and PyTorch is missing.
         """
         paths = [path] if path is None or isinstance(path, str | os.PathLike) else list(path)
         if not paths:
@@ -353,6 +218,10 @@ def find_bundle(path: Model | None) -> Path:
         found = "a file" if path.exists() else "no such folder"
         raise BundleError(f"{path}: {found}, expected the folder of a bundle or of a training run")
     if not (path / MANIFEST).is_file() and (path / RECIPE).is_file():
+        from showtell.training.exported import exported_bundle
+
+        if (exported := exported_bundle(path)) is not None:
+            return exported
         if find_spec("torch") is None:
             raise MissingExtraError(
                 f"{path}: is a training run, which needs PyTorch: pip install 'showtell[train]', or give a bundle"

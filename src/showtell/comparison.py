@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from showtell.bundle import MANIFEST, read_manifest
-from showtell.captioner import Captioner, Failure
+from showtell.caption import Failure
+from showtell.captioner import Captioner
 from showtell.data.example import Example
 from showtell.errors import CheckpointError, DataError, RecipeError
 from showtell.evaluation import Evaluation, evaluate
@@ -21,7 +22,7 @@ from showtell.figures.curves import Curves, read_curves
 from showtell.metrics.measure import Measured, measure, tokenize_references
 from showtell.metrics.significance import Paired, holm, paired
 from showtell.recipe import FILES, recipe_from_dict
-from showtell.training.exported import exported_bundle, recipe_of_run
+from showtell.training.exported import recipe_of_run
 from showtell.training.progress import latest_checkpoint
 
 START_FROM = "--from"  # beside the keys of recipes: the run whose weights one began with
@@ -222,8 +223,7 @@ def compare_captions(
     found: list[tuple[Evaluation, int]] = []
     for contender in contenders:
         say(f"{contender.name}: captions of {split}")
-        bundle = None if (contender.path / MANIFEST).is_file() else exported_bundle(contender.path)
-        captioner = Captioner.load(bundle or contender.path, threads=threads)
+        captioner = Captioner.load(contender.path, threads=threads)
         result = evaluate(captioner, read(contender), split, metrics, **options)
         found.append((result, beam or captioner.decoding.beam_width))
     pictures, measured = _on_common_pictures([result for result, _ in found], metrics)

@@ -23,7 +23,8 @@ from showtell.runtime import BANNED
 from showtell.sources import load_picture, read_content, source_name
 
 if TYPE_CHECKING:
-    from showtell.captioner import BundleBackend, Caption
+    from showtell.backend import BundleBackend
+    from showtell.caption import Caption
 
 
 class EnsembleBackend:

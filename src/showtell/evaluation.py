@@ -8,7 +8,8 @@ from typing import Any
 
 from tqdm import tqdm
 
-from showtell.captioner import Caption, Captioner, Failure
+from showtell.caption import Caption, Failure
+from showtell.captioner import Captioner
 from showtell.data.example import Example
 from showtell.errors import DataError
 from showtell.metrics.documents import Documents

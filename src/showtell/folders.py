@@ -4,7 +4,7 @@ import os
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
-from showtell.captioner import Failure
+from showtell.caption import Failure
 from showtell.errors import ImageError
 from showtell.names import printable
 from showtell.sources import PICTURE_SUFFIXES, is_address

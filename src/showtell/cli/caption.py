@@ -18,7 +18,8 @@ from showtell.errors import ImageError, RecipeError, ShowtellError
 if TYPE_CHECKING:
     from tqdm import tqdm
 
-    from showtell.captioner import Caption, Captioner, Failure
+    from showtell.caption import Caption, Failure
+    from showtell.captioner import Captioner
     from showtell.decoding.options import DecodeOptions
     from showtell.images import ImageOptions
     from showtell.names import Named
@@ -148,7 +149,7 @@ def _options(captioner: Captioner, decoding: dict[str, Any]) -> DecodeOptions:
 def _with_content(names: Iterable[str | Failure], drawer: _Drawer | None) -> Iterator[str | Named | Failure]:
     """Standard input is read; where pictures are drawn later, so are addresses, which are fetched only once."""
     from showtell.address import fetch
-    from showtell.captioner import Failure
+    from showtell.caption import Failure
     from showtell.names import Named
     from showtell.sources import FETCH_SECONDS, MAX_BYTES, is_address
 
@@ -170,7 +171,7 @@ def _with_content(names: Iterable[str | Failure], drawer: _Drawer | None) -> Ite
 
 
 def _sentences(results: Results) -> Results:
-    from showtell.captioner import Caption
+    from showtell.caption import Caption
     from showtell.tokenizers import sentence
 
     for result in results:
@@ -187,7 +188,7 @@ class _Watch:
     failures = 0
 
     def __call__(self, results: Results, sources: Callable[[], Iterable[Any]], out: str | None) -> Results:
-        from showtell.captioner import Failure
+        from showtell.caption import Failure
         from showtell.names import printable
 
         with self._bar(sources, out) as bar:
@@ -222,7 +223,7 @@ class _Drawer:
         self._kept[picture.name] = picture
 
     def __call__(self, results: Results) -> Results:
-        from showtell.captioner import Failure
+        from showtell.caption import Failure
 
         last, number = None, 0
         for result in results:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from PIL import Image, ImageDraw
 
 from showtell.attention_map import draw_attention
-from showtell.captioner import Caption
+from showtell.caption import Caption
 from showtell.figures.fonts import face_for
 from showtell.figures.photos import Photo, paste_photo
 from showtell.figures.style import FAINT, LINE, NOTE, PAPER, SOFT, TITLE

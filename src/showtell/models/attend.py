@@ -51,8 +51,8 @@ class AttendDecoder(Decoder):
 
         self.dropout = nn.Dropout(options.dropout)
         self.region_dropout = nn.Dropout(options.region_dropout)
-        # torch draws embeddings from N(0, 1), far too large beside gates of size 0.1, and for a table shared with the
-        # words.
+        # torch draws embeddings from N(0, 1): too large for what is added to what words are told from ("deep"), and for
+        # a table shared with the words.
         nn.init.normal_(self.embed.weight, std=0.1 if not options.tie_embedding else options.embedding**-0.5)
         nn.init.zeros_(self.words.bias)
         if options.tie_embedding:

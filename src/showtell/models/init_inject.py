@@ -30,7 +30,6 @@ class InitInjectDecoder(Decoder):
         self.stack = RecurrentStack(options.cell, options.embedding, options.hidden, options.layers)
         self.words = nn.Linear(options.hidden, vocabulary_size)
         self.dropout = nn.Dropout(options.dropout)
-        nn.init.normal_(self.embed.weight, std=0.1)  # torch's N(0, 1) is far too large beside gates of size 0.1
         nn.init.zeros_(self.words.bias)
 
     def start(self, regions: Tensor, mask: Tensor | None = None) -> tuple[dict[str, Tensor], dict[str, Tensor]]:

@@ -37,7 +37,6 @@ class MergeDecoder(Decoder):
         self.teller = RecurrentStack("lstm", options.merged, options.hidden, first=2)
         self.words = nn.Linear(options.hidden, vocabulary_size)
         self.dropout = nn.Dropout(options.dropout)
-        nn.init.normal_(self.embed.weight, std=0.1)  # torch's N(0, 1) is far too large beside gates of size 0.1
         nn.init.zeros_(self.words.bias)
 
     def start(self, regions: Tensor, mask: Tensor | None = None) -> tuple[dict[str, Tensor], dict[str, Tensor]]:

@@ -20,7 +20,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from showtell.captioner import Caption
+from showtell.caption import Caption
 from showtell.errors import ImageError
 from showtell.evaluation import Evaluation
 from showtell.images import ImageOptions

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from showtell.captioner import Caption
+from showtell.caption import Caption
 from showtell.decoding.options import DecodeOptions
 from showtell.decoding.search import generate
 from showtell.metrics.bleu import bleu

@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable, Iterable
 from typing import TextIO
 
-from showtell.captioner import Caption, Failure
+from showtell.caption import Caption, Failure
 from showtell.names import printable
 from showtell.writers.aside import write_aside
 
