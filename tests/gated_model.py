@@ -4,7 +4,8 @@ import threading
 
 import numpy as np
 
-from showtell.captioner import Caption, Captioner
+from showtell.caption import Caption
+from showtell.captioner import Captioner
 from showtell.decoding.options import DecodeOptions
 from showtell.errors import ShowtellError
 from showtell.images import ImageOptions, read_pixels

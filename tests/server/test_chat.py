@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from live_server import live_server
 from scripted_site import PUBLIC, Site, answer
 from server_pictures import data_address, picture_file
-from showtell.captioner import Caption
+from showtell.caption import Caption
 from showtell.server.app import create_app
 from showtell.server.chat import _pieces
 from showtell.server.fetching import Fetcher

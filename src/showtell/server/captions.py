@@ -14,7 +14,7 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.requests import Request
 from starlette.responses import Response
 
-from showtell.captioner import Caption
+from showtell.caption import Caption
 from showtell.server.captions_schema import CAPTIONS_OPENAPI, CAPTIONS_RESPONSES
 from showtell.server.problems import Problem
 from showtell.server.service import LIMITS, Asked, Service, service_of

@@ -15,7 +15,7 @@ from fastapi import APIRouter, Depends
 from starlette.responses import JSONResponse, Response
 
 from showtell import __version__
-from showtell.captioner import Caption
+from showtell.caption import Caption
 from showtell.server.chat_request import ChatRequest, pictures_of
 from showtell.server.dialects import BadParameter, DialectRoute
 from showtell.server.problems import Problem

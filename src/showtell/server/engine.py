@@ -20,7 +20,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from showtell.captioner import Caption, Captioner, picture_key
+from showtell.caption import Caption
+from showtell.captioner import Captioner, picture_key
 from showtell.decoding.options import DecodeOptions
 from showtell.errors import ShowtellError
 from showtell.names import Named

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 from starlette.requests import Request
 
-from showtell.captioner import Caption, Captioner
+from showtell.caption import Caption
+from showtell.captioner import Captioner
 from showtell.decoding.options import DecodeOptions
 from showtell.errors import ImageError, RecipeError, ServeError
 from showtell.server.engine import Engine
