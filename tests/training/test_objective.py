@@ -161,6 +161,17 @@ def test_every_picture_is_computed_by_one_process_and_idle_ones_count_nothing(fe
         assert sum(not part.counts for share in shares for part in share) == max(size - 5, 0)
 
 
+def test_captions_are_rewarded_as_they_were_told_without_dropout(few_shapes, tmp_path):
+    rewarded = ("training.reward={cider = 1.0}", "training.batch=8", "training.amp=off")
+    found = []
+    for dropout in (0.0, 0.6):
+        out = tmp_path / str(dropout)
+        trainer, _ = tiny_trainer(few_shapes, out, *rewarded, f"decoder.dropout={dropout}")
+        trainer._step(next(epoch_batches(trainer.splits.train, trainer.options, 0)))
+        found.append(_weights(trainer))
+    assert all(torch.equal(found[0][name], found[1][name]) for name in found[0])
+
+
 # What changes over a run
 
 

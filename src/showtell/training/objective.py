@@ -147,8 +147,12 @@ class Objective:
         return loss / whole.words + self._extra(told, part, whole), float(plain.sum())
 
     def _rewarded(self, learner: nn.Module, part: Part, rewarded: Rewarded, whole: Whole) -> Tensor:
-        """The loss of the captions that the model told itself."""
-        told, targets, lengths = self._tell(learner, part, rewarded.batch)
+        """The loss of the captions that the model told itself.
+
+        Without dropout, as they were told: else words count as unlikely that were not, and where their caption lost,
+        are made ever less likely.
+        """
+        told, targets, lengths = self._tell(learner, part, rewarded.batch, dropout=False)
         log_probs = told.logits.float().log_softmax(1).gather(1, targets.unsqueeze(1)).squeeze(1)  # (N,)
         advantages = torch.from_numpy(rewarded.advantages).float().to(self.device)
         loss = self_critical_loss(log_probs, advantages, lengths)
@@ -158,9 +162,11 @@ class Objective:
         """The architecture's own loss, a mean over the part's pictures."""
         return 0.0 if told.extra is None else told.extra * (len(part.batch.rows) / whole.pictures)
 
-    def _tell(self, learner: nn.Module, part: Part, batch: Batch) -> tuple[Told, Tensor, Tensor]:
+    def _tell(
+        self, learner: nn.Module, part: Part, batch: Batch, *, dropout: bool = True
+    ) -> tuple[Told, Tensor, Tensor]:
         """Teacher forcing on captions of a part: what is told, the N words that should be, lengths (B, K)."""
-        learner.train()
+        learner.train(dropout)
         tokens, targets, lengths = self._tensors(batch)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
             told = learner(part.inputs, tokens, lengths, part.mask)
