@@ -51,6 +51,14 @@ def test_max_clients_are_told_errors_in_their_shape(client, files):
     assert reply.json()["message"]
 
 
+def test_a_path_or_method_that_is_not_there_is_told_in_each_apis_shape(client):
+    assert client.get("/model/predict").json()["status"] == "error"
+    assert client.get("/model/predict").status_code == 405
+    for reply in (client.get("/v1/chat/completions"), client.post("/v1/chat/nothing")):
+        assert reply.json()["error"]["type"] == "invalid_request_error"
+    assert client.get("/nothing").json()["title"] == "Not Found"
+
+
 def test_a_form_that_is_damaged_is_told_in_the_same_shape(client):
     headers = {"Content-Type": "multipart/form-data; boundary=x"}
     reply = client.post("/model/predict", content=b"--x\r\nnonsense", headers=headers)

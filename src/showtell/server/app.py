@@ -13,8 +13,9 @@ from showtell import __version__
 from showtell.captioner import Captioner
 from showtell.server import captions, chat, docs_page, health, max_api, page, tutorial
 from showtell.server.admission import Admission
+from showtell.server.dialects import answer_problem
 from showtell.server.options import ServeOptions
-from showtell.server.problems import Problem, answer_problem
+from showtell.server.problems import Problem
 from showtell.server.service import Service
 
 _ABOUT = """Captions of pictures. Problems are answered as `application/problem+json`.

@@ -52,6 +52,13 @@ def answer_in_dialect(path: str, problem: Problem) -> Response:
     return problem_response(problem)
 
 
+async def answer_problem(request: Request, problem: Exception) -> Response:
+    """Starlette's handler of `Problem`."""
+    assert isinstance(problem, Problem)
+    request.scope.setdefault("state", {})["reason"] = problem.reason
+    return answer_in_dialect(request.scope["path"], problem)
+
+
 class DialectRoute(APIRoute):
     """A route that tells every error in the dialect of its path."""
 

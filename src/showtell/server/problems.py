@@ -4,7 +4,6 @@ import json
 from collections.abc import Mapping
 from http import HTTPStatus
 
-from starlette.requests import Request
 from starlette.responses import Response
 
 MEDIA_TYPE = "application/problem+json"
@@ -32,10 +31,3 @@ class Problem(Exception):  # noqa: N818 - the word of RFC 9457
 def problem_response(problem: Problem) -> Response:
     """The whole answer."""
     return Response(problem.body(), problem.status, headers=problem.headers, media_type=MEDIA_TYPE)
-
-
-async def answer_problem(request: Request, problem: Exception) -> Response:
-    """Starlette's handler of `Problem`."""
-    assert isinstance(problem, Problem)
-    request.scope.setdefault("state", {})["reason"] = problem.reason
-    return problem_response(problem)
