@@ -8,7 +8,7 @@ torch = pytest.importorskip("torch", reason="needs the training extra")
 
 from showtell.training.augment import random_crops  # noqa: E402
 from showtell.training.learning import dropouts_of, set_dropout  # noqa: E402
-from showtell.training.objective import attention_penalty, with_own_words  # noqa: E402
+from showtell.training.objective import as_drawn, attention_penalty, with_own_words  # noqa: E402
 from showtell.training.sampling import epoch_batches  # noqa: E402
 from showtell.training.teacher import distillation_loss  # noqa: E402
 from showtell.vocabulary import END, PAD, SPECIALS, START  # noqa: E402
@@ -50,6 +50,14 @@ def test_the_lesson_is_least_where_the_learner_agrees():
     agreeing = distillation_loss(likely.log(), likely, 1.0)
     for other in ([[0.3, 0.4, 0.3]], [[0.1, 0.6, 0.3]], [[1 / 3, 1 / 3, 1 / 3]]):
         assert distillation_loss(torch.tensor(other).log(), likely, 1.0) > agreeing
+
+
+def test_what_no_caption_holds_neither_wins_nor_loses_where_captions_are_rewarded():
+    logits = torch.tensor([[9.0, 9.0, math.log(3), 9.0, 0.0]], requires_grad=True)  # padding, start, end, unknown, word
+    log_probs = as_drawn(logits)
+    assert log_probs[0, [2, 4]].exp().tolist() == pytest.approx([0.75, 0.25])
+    log_probs[0, 4].backward()
+    assert logits.grad[0].tolist() == pytest.approx([0, 0, -0.75, 0, 0.75])
 
 
 # Scheduled sampling

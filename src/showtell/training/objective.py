@@ -17,7 +17,7 @@ from showtell.models.decoder import Told, valid_words
 from showtell.recipe import TrainingOptions
 from showtell.training.augment import random_crops
 from showtell.training.dataset import Batch
-from showtell.training.self_critical import Critic, self_critical_loss
+from showtell.training.self_critical import BANNED, Critic, self_critical_loss
 from showtell.training.self_critical import Told as Rewarded
 from showtell.training.store import Rows
 from showtell.training.teacher import Teacher, distillation_loss, taught
@@ -153,7 +153,7 @@ class Objective:
         are made ever less likely.
         """
         told, targets, lengths = self._tell(learner, part, rewarded.batch, dropout=False)
-        log_probs = told.logits.float().log_softmax(1).gather(1, targets.unsqueeze(1)).squeeze(1)  # (N,)
+        log_probs = as_drawn(told.logits.float()).gather(1, targets.unsqueeze(1)).squeeze(1)  # (N,)
         advantages = torch.from_numpy(rewarded.advantages).float().to(self.device)
         loss = self_critical_loss(log_probs, advantages, lengths)
         return loss / whole.told_words + self._extra(told, part, whole)
@@ -195,6 +195,16 @@ def word_losses(logits: Tensor, targets: Tensor, smoothing: float) -> tuple[Tens
     if smoothing == 0:
         return plain, plain.detach()
     return (1 - smoothing) * plain - smoothing * log_probs.mean(1), plain.detach()
+
+
+def as_drawn(logits: Tensor) -> Tensor:
+    """Logits (N, V) -> the log-probabilities (N, V) by which words are drawn, which no caption can hold left out.
+
+    Were they left in, what losing captions lose would flow to them, who never lose.
+    """
+    banned = torch.zeros(logits.shape[1], dtype=torch.bool, device=logits.device)
+    banned[list(BANNED)] = True
+    return logits.masked_fill(banned, -torch.inf).log_softmax(1)
 
 
 def attention_penalty(attention: Tensor, lengths: Tensor) -> Tensor:

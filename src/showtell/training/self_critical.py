@@ -27,7 +27,9 @@ from showtell.metrics.cider import CiderD
 from showtell.recipe import TrainingOptions
 from showtell.training.arrays import TorchArrays
 from showtell.training.dataset import Batch, Picture, make_batch
-from showtell.vocabulary import END, Vocabulary
+from showtell.vocabulary import END, PAD, START, UNKNOWN, Vocabulary
+
+BANNED = (PAD, START, UNKNOWN)  # words that no caption holds
 
 
 @dataclass(frozen=True)
@@ -78,14 +80,17 @@ class Critic:
         The same seed and keys (B,) draw the same, whatever else is in the batch; the keys are 0, 1, ... by default.
         """
         options, arrays = self.options, TorchArrays(regions.device)
-        plain = DecodeOptions(beam_width=1, max_words=options.max_words, no_repeat_ngram=0, no_repeat_phrase=False)
+        # Nothing else is forbidden: what is drawn must be drawn by the probabilities that learn.
+        plain = DecodeOptions(
+            beam_width=1, min_words=0, max_words=options.max_words, no_repeat_ngram=0, no_repeat_phrase=False
+        )
         drawn = replace(plain, sample=True, num_captions=options.samples, seed=seed)
-        samples = generate(decoder, regions, drawn, arrays, picture_keys=keys)
+        samples = generate(decoder, regions, drawn, arrays, banned=BANNED, picture_keys=keys)
         # The longest first, as batches have them; rewards follow.
         samples = [sorted(of_picture, key=lambda sample: -len(sample.tokens)) for of_picture in samples]
         rewards = self._of(samples, batch.ids).reshape(len(samples), options.samples)  # (B, K)
         if options.baseline == "greedy":
-            greedy = generate(decoder, regions, plain, arrays)
+            greedy = generate(decoder, regions, plain, arrays, banned=BANNED)
             baseline = self._of(greedy, batch.ids)[:, None]  # (B, 1)
         else:
             baseline = (rewards.sum(1, keepdims=True) - rewards) / (options.samples - 1)  # (B, K)
