@@ -84,6 +84,7 @@ class TrainingOptions:
     captions_per_picture: int = 5  # drawn anew each epoch where a picture has more; 0 takes all
     flip: bool = False  # show half of the pictures mirrored, save those whose captions tell left from right
     crop: float = 1.0  # show a random part of each picture, this share of its sides or more, where the encoder learns
+    hide_regions: float = 0.0  # share of a picture's regions that are hidden, others at each step
     max_words: int = 20  # longer captions are cut, and counted
     count_padding: bool = False  # padding is to be told too, up to the longest caption of the batch
     optimizer: str = "adamw"  # adam, adamw or rmsprop
@@ -138,10 +139,9 @@ class TrainingOptions:
             raise RecipeError(f"training.reward_share is {self.reward_share}, expected more than 0 and at most 1")
         if not self.learning_rate > 0:
             raise RecipeError(f"training.learning_rate is {self.learning_rate}, expected more than 0")
-        if not 0 <= self.average < 1:
-            raise RecipeError(f"training.average is {self.average}, expected 0 or more and less than 1")
-        if not 0 <= self.label_smoothing < 1:
-            raise RecipeError(f"training.label_smoothing is {self.label_smoothing}, expected 0 or more and less than 1")
+        for name in ("average", "label_smoothing", "hide_regions"):
+            if not 0 <= getattr(self, name) < 1:
+                raise RecipeError(f"training.{name} is {getattr(self, name)}, expected 0 or more and less than 1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,6 +162,11 @@ class Recipe:
             raise RecipeError("training.flip is true, but regions from files cannot be mirrored; set it to false")
         if self.training.crop < 1 and not self.encoder.train:
             raise RecipeError("training.crop is of pictures that an encoder learns from; set encoder.train=true too")
+        if self.training.hide_regions and self.encoder.output != "grid":
+            raise RecipeError(
+                f"training.hide_regions needs several regions, encoder.output={self.encoder.output} gives one; "
+                "set it to 0"
+            )
         places = getattr(self.decoder, "max_words", None)
         for table, words in (("training", self.training.max_words), ("decoding", self.decoding.max_words)):
             if places is not None and words + 1 > places:
