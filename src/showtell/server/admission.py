@@ -6,6 +6,7 @@ In this order: the name in Host, the origin of a page that asks, the key, the ra
 import hashlib
 import hmac
 import ipaddress
+import math
 import re
 import secrets
 import time
@@ -198,17 +199,20 @@ def _body_size(headers: Headers, options: ServeOptions) -> int:
     """How many bytes the body may have, by its head. Raises `Problem` (413)."""
     if "transfer-encoding" in headers:
         return options.max_body_bytes
-    length = headers.get("content-length", "0")
-    size = int(length) if length.isascii() and length.isdigit() and len(length) < 20 else options.max_body_bytes + 1
+    size = _content_length(headers)
     if size > options.max_body_bytes:
         raise too_large(options)
-    return size
+    return int(size)
 
 
 def _much_to_discard(headers: Headers, options: ServeOptions) -> bool:
+    return "transfer-encoding" in headers or _content_length(headers) > DISCARDED * options.max_body_bytes
+
+
+def _content_length(headers: Headers) -> float:
+    """Bytes; infinity where it makes no sense."""
     length = headers.get("content-length", "0")
-    small = length.isascii() and length.isdigit() and len(length) < 20
-    return "transfer-encoding" in headers or not small or int(length) > DISCARDED * options.max_body_bytes
+    return int(length) if length.isascii() and length.isdigit() and len(length) < 20 else math.inf
 
 
 def _digest(key: str) -> bytes:
