@@ -209,8 +209,8 @@ def test_a_misspelt_recipe_or_setting_is_told(train, tmp_path):
     _one_line(train("--set", "training.epochs=many"), "training.epochs is 'many', expected int")
     _one_line(train("--set", "decoder.cell=rnn"), "decoder.cell is 'rnn', known are lstm, gru")
     _one_line(train("--set", "training.epochs"), "expected key=value, such as training.batch=64")
-    _one_line(train("--set", "encoder.name=resnet10"), "timm knows no model 'resnet10'; near are ")
-    _one_line(train(*flags(FEATURES), "--set", "encoder.layer=layer8"), "resnet10t has no layer 'layer8'")
+    _one_line(train("--set", "encoder.name=resnet10"), "timm knows no model 'resnet10'; near are resnet10t")
+    _one_line(train(*flags(FEATURES), "--set", "encoder.layer=layer8"), "resnet10t has no layer 'layer8'; near are")
     assert not (tmp_path / "run").exists()
 
 
