@@ -4,6 +4,7 @@ import copy
 import dataclasses
 import difflib
 import json
+import math
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -18,6 +19,7 @@ from showtell.errors import RecipeError
 from showtell.tokenizers import TOKENIZERS
 from showtell.vocabulary import UNKNOWN_RULES
 
+LARGEST = 2**63 - 1  # of whole numbers, which torch and numpy keep in 64 bits
 FILES = "files"  # the encoder's name where regions come from files
 
 
@@ -271,16 +273,18 @@ def _build(kind: Any, table: Any, where: str, prefix: str) -> Any:
     if prefix == "decoder.":
         architecture = table.get("architecture", "attend")
         if not isinstance(architecture, str) or architecture not in DECODERS:
-            raise RecipeError(f"{where}: decoder.architecture is {architecture!r}, known are {', '.join(DECODERS)}")
+            close = _suggest(str(architecture), DECODERS)
+            raise RecipeError(
+                f"{where}: decoder.architecture is {architecture!r}{close}, known are {', '.join(DECODERS)}"
+            )
         kind = DECODERS[architecture]
     fields = {f.name: f for f in dataclasses.fields(kind)}
     hints = get_type_hints(kind)
     values: dict[str, Any] = {}
     for key, value in table.items():
         if key not in fields:
-            raise RecipeError(
-                f"{where}: unknown key {prefix + key!r}{_suggest(key, fields)}; known are {', '.join(fields)}"
-            )
+            close = _suggest(key, fields) or ("" if prefix else _in_a_table(key))
+            raise RecipeError(f"{where}: unknown key {prefix + key!r}{close}; known are {', '.join(fields)}")
         if dataclasses.is_dataclass(hints[key]):
             values[key] = _build(hints[key], value, where, f"{prefix}{key}.")
         else:
@@ -308,10 +312,23 @@ def _check(value: Any, hint: Any, where: str, key: str) -> Any:
     if not isinstance(value, base) or (base is int and isinstance(value, bool)) or of_other:
         expected = f"{base.__name__}{list(get_args(hint)) or ''}"
         raise RecipeError(f"{where}: {key} is {value!r}, expected {expected}")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise RecipeError(f"{where}: {key} is {value}, expected a finite number")
+    if isinstance(value, int) and abs(value) > LARGEST:
+        raise RecipeError(f"{where}: {key} is {value}, expected {LARGEST} at most")
     if key in CHOICES and value not in CHOICES[key]:
         known = ", ".join(choice or "empty" for choice in CHOICES[key])
         raise RecipeError(f"{where}: {key} is {value!r}{_suggest(value, CHOICES[key])}, known are {known}")
     return value
+
+
+def _in_a_table(key: str) -> str:
+    """Where a key stands that is named without its table."""
+    tables = {"encoder": EncoderOptions, "vocabulary": VocabularyOptions, "training": TrainingOptions}
+    for table, kind in {**tables, "decoding": DecodeOptions}.items():
+        if key in {f.name for f in dataclasses.fields(kind)}:
+            return f" (did you mean '{table}.{key}'?)"
+    return ""
 
 
 def _suggest(word: str, known: Iterable[str]) -> str:
