@@ -27,7 +27,7 @@ from showtell.training.request import Request, as_before, source_of
 from showtell.training.run import Run, check_place, create_run, forgotten_on_error, open_run, same_but
 from showtell.training.sampling import caption_count, check_batch, training_part
 from showtell.training.store import BlankRows, Rows
-from showtell.training.teacher import OpenedTeacher, open_teacher
+from showtell.training.teacher import OpenedTeacher, Teacher, open_teacher
 
 
 def settle(request: Request, recipe: Recipe) -> tuple[Recipe, list[Example]]:
@@ -112,7 +112,8 @@ def prepare(
             begun = _begin(request, out, recipe, settings, resume, start_from, say)
             if begun.new:
                 undo.enter_context(forgotten_on_error(begun.run))
-            trainer = _trainer(begun, group, say)
+            store, splits, teachers = _filled(begun, group, say)
+        trainer = Trainer(begun.run, store, splits, group, say, teachers)  # which the processes make together
         if not (resume and trainer.resume()):
             _first_weights(trainer, begun, say)
     return trainer
@@ -180,8 +181,8 @@ def _begin(
     return _Begun(request, run, before is None, learnt, val, teachers, vectors)
 
 
-def _trainer(begun: _Begun, group: Group, say: Callable[[str], None]) -> Trainer:
-    """Fill the store, and make a trainer of what is there."""
+def _filled(begun: _Begun, group: Group, say: Callable[[str], None]) -> tuple[Rows, Splits, list[Teacher]]:
+    """Fill the stores of the run and its teachers, and tell what of the data set is in them."""
     request, run = begun.request, begun.run
     options = run.recipe.training
     store, rows, flipped = _seen(request, run, begun.learnt + begun.val, say)
@@ -196,7 +197,7 @@ def _trainer(begun: _Begun, group: Group, say: Callable[[str], None]) -> Trainer
     if str(counts):
         say(str(counts))
     teachers = [teacher.seeing(begun.learnt, rows, flipped, options, group.device) for teacher in begun.teachers]
-    return Trainer(run, store, Splits(train, val), group, say, teachers)
+    return store, Splits(train, val), teachers
 
 
 def _first_weights(trainer: Trainer, begun: _Begun, say: Callable[[str], None]) -> None:
