@@ -21,8 +21,8 @@ from typing import Any
 from common import Row, make_photos, report, two_cores
 from showtell import Captioner
 from showtell.backend import BundleBackend
-from showtell.bundle import EMBEDDED
 from showtell.decoding.options import DecodeOptions
+from showtell.model_folder import EMBEDDED
 
 THREADS = 2
 BEAM = 3

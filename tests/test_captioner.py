@@ -252,13 +252,13 @@ def test_loading_nothing_that_is_there_is_told(tmp_path):
 
 
 def test_an_installation_without_the_embedded_model_says_so(monkeypatch, tmp_path):
-    monkeypatch.setattr("showtell.captioner.EMBEDDED", tmp_path)
+    monkeypatch.setattr("showtell.model_folder.EMBEDDED", tmp_path)
     with pytest.raises(BundleError, match="no embedded model in this installation; name one with --model"):
         showtell.load()
 
 
 def test_the_embedded_model_is_the_default(monkeypatch, tiny_bundle):
-    monkeypatch.setattr("showtell.captioner.EMBEDDED", tiny_bundle)
+    monkeypatch.setattr("showtell.model_folder.EMBEDDED", tiny_bundle)
     assert showtell.load(threads=1).caption(plain("blue")).text == "a blue picture"
 
 
@@ -274,7 +274,7 @@ def test_a_run_is_exported_first_and_the_bundle_loaded(monkeypatch, tiny_bundle,
 
 def test_a_run_without_pytorch_names_the_extra(monkeypatch, tmp_path):
     (tmp_path / "recipe.json").write_text("{}")
-    monkeypatch.setattr("showtell.captioner.find_spec", lambda name: None)
+    monkeypatch.setattr("showtell.model_folder.find_spec", lambda name: None)
     with pytest.raises(
         MissingExtraError, match=r"is a training run, which needs PyTorch: pip install 'showtell\[train\]'"
     ):

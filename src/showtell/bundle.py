@@ -15,15 +15,14 @@ from showtell.decoding.options import DecodeOptions
 from showtell.errors import BundleError, ShowtellError
 from showtell.files import SYSTEM_FILES, check_writable, replace_folder, write_bytes
 from showtell.images import ImageOptions
+from showtell.model_folder import MANIFEST
 from showtell.onnx_safety import refuse_unsafe_graph
 from showtell.vocabulary import Vocabulary
 
 FORMAT = 1
-MANIFEST = "manifest.json"
 GRAPHS = ("encoder.onnx", "start.onnx", "step.onnx")
 VOCABULARY = "vocabulary.json"
 WEIGHTS = ("float32", "fp16", "int8")
-EMBEDDED = Path(__file__).parent / "assets" / "pocket"
 
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")
 _AGAIN = "export the checkpoint again with `showtell export`, or copy the bundle again"

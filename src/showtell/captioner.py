@@ -11,29 +11,24 @@ import os
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from importlib.util import find_spec
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from showtell.backend import Backend, BundleBackend
-from showtell.bundle import EMBEDDED, MANIFEST
 from showtell.caption import Caption, Failure
 from showtell.decoding.options import DecodeOptions
-from showtell.errors import BundleError, MissingExtraError, RecipeError, ShowtellError
+from showtell.errors import BundleError, RecipeError, ShowtellError
 from showtell.images import PICTURE_SUFFIXES, ImageOptions, Source
+from showtell.model_folder import Model, find_bundle
 from showtell.region_files import REGION_SUFFIXES
 from showtell.sources import source_name
 from showtell.threads import default_threads
 
 __all__ = ["Caption", "Captioner", "Failure", "load", "picture_key"]
 
-Model = str | os.PathLike[str]  # the folder of a bundle or of a training run
-
-RECIPE = "recipe.json"  # what a run folder holds and a bundle does not
 BATCH = 16  # pictures per encoder call
 
 
@@ -200,36 +195,6 @@ def picture_key(pixels: NDArray[Any]) -> int:
     """A number from 0 to 2 ** 63 - 1 that prepared pixels (S, S, 3), or regions, always give, on every machine."""
     digest = hashlib.blake2b(np.ascontiguousarray(pixels).data, digest_size=8).digest()
     return int.from_bytes(digest, "little") >> 1
-
-
-def find_bundle(path: Model | None) -> Path:
-    """The folder of a model's bundle: a bundle's own, that of a run, which is exported first, or the embedded one's.
-
-    Raises as `Captioner.load`.
-    """
-    if path is None:
-        if not (EMBEDDED / MANIFEST).is_file():
-            raise BundleError(
-                f"{EMBEDDED}: no embedded model in this installation; name one with --model, or install again"
-            )
-        return EMBEDDED
-    path = Path(path)
-    if not path.is_dir():
-        found = "a file" if path.exists() else "no such folder"
-        raise BundleError(f"{path}: {found}, expected the folder of a bundle or of a training run")
-    if not (path / MANIFEST).is_file() and (path / RECIPE).is_file():
-        from showtell.training.exported import exported_bundle
-
-        if (exported := exported_bundle(path)) is not None:
-            return exported
-        if find_spec("torch") is None:
-            raise MissingExtraError(
-                f"{path}: is a training run, which needs PyTorch: pip install 'showtell[train]', or give a bundle"
-            )
-        from showtell.export.bundle import bundle_of_run
-
-        return Path(bundle_of_run(path))
-    return path
 
 
 def _ahead(pool: ThreadPoolExecutor, function: Any, items: Iterable[Any], ahead: int) -> Iterator[Any]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from showtell.bundle import MANIFEST, read_manifest
+from showtell.bundle import read_manifest
 from showtell.caption import Failure
 from showtell.captioner import Captioner
 from showtell.data.example import Example
@@ -21,6 +21,7 @@ from showtell.evaluation import Evaluation, evaluate
 from showtell.figures.curves import Curves, read_curves
 from showtell.metrics.measure import Measured, measure, tokenize_references
 from showtell.metrics.significance import Paired, holm, paired
+from showtell.model_folder import MANIFEST
 from showtell.recipe import FILES, recipe_from_dict
 from showtell.training.exported import recipe_of_run
 from showtell.training.progress import latest_checkpoint

@@ -58,7 +58,7 @@ def serving(captioners, **options):
 def address(captioner):
     """Of a server of two models: the tiny bundle, and the embedded one."""
     from showtell import Captioner
-    from showtell.bundle import EMBEDDED
+    from showtell.model_folder import EMBEDDED
 
     models = {"tiny": captioner}
     if (EMBEDDED / "manifest.json").is_file():

@@ -176,7 +176,7 @@ def test_a_run_that_has_learnt_from_the_split_is_told(tmp_path, bundles, data):
 
 def test_a_run_that_was_exported_needs_no_pytorch(tmp_path, bundles, data, monkeypatch):
     run = exported(write_run(tmp_path / "run"), bundles[0])
-    monkeypatch.setattr("showtell.captioner.find_spec", lambda name: None)
+    monkeypatch.setattr("showtell.model_folder.find_spec", lambda name: None)
     assert showtell("compare", run, bundles[1], "--data", data, "--threads", 1).code == 0
     (run / "bundle-of.txt").write_text("an older checkpoint")
     result = showtell("compare", run, bundles[1], "--data", data, "--threads", 1)

@@ -23,7 +23,7 @@ def info(monkeypatch, capsys):
 
 
 def test_json_holds_versions_paths_devices_and_the_model(info, monkeypatch, tiny_bundle):
-    monkeypatch.setattr("showtell.bundle.EMBEDDED", tiny_bundle)
+    monkeypatch.setattr("showtell.model_folder.EMBEDDED", tiny_bundle)
     facts = json.loads(info("--json"))
     assert facts["versions"]["showtell"] == __version__
     assert facts["versions"]["numpy"] == metadata.version("numpy")
@@ -43,7 +43,7 @@ def test_text_has_a_section_for_each_and_names_what_is_not_installed(info, monke
         return "1.2.3"
 
     monkeypatch.setattr(metadata, "version", version)
-    monkeypatch.setattr("showtell.bundle.EMBEDDED", tmp_path / "pocket")
+    monkeypatch.setattr("showtell.model_folder.EMBEDDED", tmp_path / "pocket")
     lines = info().splitlines()
     assert {line for line in lines if not line.startswith(" ")} == {"versions:", "paths:", "devices:", "model:"}
     assert ["torch", "not installed"] in [line.split(maxsplit=1) for line in lines]

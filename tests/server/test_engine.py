@@ -69,16 +69,54 @@ def test_requests_with_different_options_share_the_encoder_and_those_with_equal_
 
     async def work(engine):
         model.encoding.clear()
-        tasks = [asked(engine)]
+        tasks = [asked(engine, options=DecodeOptions(beam_width=1, max_words=6))]
         await asyncio.to_thread(model.began.wait)
         tasks += [asked(engine, "blue", options) for options in (CHEAP, OTHER, DEAR, CHEAP)]
         await all_waiting(engine, 4)
         model.encoding.set()
         return await asyncio.gather(*tasks)
 
-    assert texts(run(work, model)) == ["red 3", "blue 3", "blue 2", "blue 16", "blue 3"]
+    assert texts(run(work, model)) == ["red 1", "blue 3", "blue 2", "blue 16", "blue 3"]
     assert list(map(len, model.batches)) == [1, 4]
-    assert sorted(model.decoded[1:]) == [(1, 2), (1, 16), (2, 3)]
+    assert sorted(model.decoded) == [(1, 1), (1, 2), (1, 16), (2, 3)]
+
+
+def test_what_is_encoded_while_others_are_decoded_is_decoded_together_with_its_like():
+    model = GatedModel()
+    model.held_beam = 3
+
+    async def work(engine):
+        tasks = [asked(engine)]
+        await until(lambda: len(model.batches) == 1 and not engine._encoded)
+        for i, options in enumerate((CHEAP, OTHER, CHEAP, CHEAP)):
+            tasks.append(asked(engine, "blue", options))
+            await until(lambda i=i: len(engine._encoded) == i + 1)
+        model.beam.set()
+        return await asyncio.gather(*tasks)
+
+    assert texts(run(work, model)) == ["red 3", "blue 3", "blue 2", "blue 3", "blue 3"]
+    assert list(map(len, model.batches)) == [1] * 5
+    assert model.decoded == [(1, 3), (3, 3), (1, 2)]
+
+
+def test_no_more_than_a_batch_waits_to_be_decoded_and_none_is_larger():
+    model = GatedModel()
+    model.held_beam = 3
+
+    async def work(engine):
+        tasks = [asked(engine)]
+        await until(lambda: len(model.batches) == 1 and not engine._encoded)
+        for i in range(2):
+            tasks.append(asked(engine, "blue"))
+            await until(lambda i=i: len(engine._encoded) == i + 1)
+        tasks += [asked(engine, "green") for _ in range(3)]
+        await all_waiting(engine, 3)
+        model.beam.set()
+        return await asyncio.gather(*tasks)
+
+    assert texts(run(work, model, batch=2)) == ["red 3", "blue 3", "blue 3", "green 3", "green 3", "green 3"]
+    assert list(map(len, model.batches)) == [1, 1, 1, 2, 1]
+    assert max(model.decoded) == (2, 3)
 
 
 def test_a_cheap_request_does_not_wait_for_a_dear_one():

@@ -5,21 +5,24 @@ import contextlib
 import http.client
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
+import types
 
 import pytest
 
 from command_line import showtell
 from served_process import BODY, PATIENCE, served
-from showtell.server import patience
+from showtell.server import patience, workers
 from showtell.server.app import create_app
 from showtell.server.options import ServeOptions
 from showtell.server.sockets import inherited, open_sockets
+from showtell.server.workers import Workers
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 
@@ -85,6 +88,48 @@ def test_workers_of_a_server_that_was_killed_let_go_of_its_port(tiny_bundle):
     with served(tiny_bundle, "--port", port, "--workers", 2) as server:
         assert server.ports == [port]
         assert server.ask() == "a red picture"
+
+
+@posix
+def test_a_server_of_several_workers_has_started_when_all_of_them_have(monkeypatch, tmp_path):
+    def start(self, shared):
+        process = subprocess.Popen(["true"], stdin=subprocess.PIPE)
+        started.append(workers._Worker(process))
+        return started[-1]
+
+    def news():
+        for worker in started:
+            assert told == []
+            worker.ready = True
+            yield worker, False
+        assert told == ["started"]
+        yield started[0], False
+        yield None
+
+    started, told = [], []
+    monkeypatch.setattr(Workers, "_start", start)
+    server = Workers(ServeOptions(workers=3), {}, [], lambda: told.append("started"))
+    server._news = types.SimpleNamespace(get=news().__next__)
+    assert server._watch(tmp_path) == 0
+    assert told == ["started"]
+
+
+@posix
+def test_a_model_that_several_workers_cannot_load_is_told_in_one_line_without_trying_again(tiny_bundle, tmp_path):
+    folder = shutil.copytree(tiny_bundle, tmp_path / "broken")
+    (folder / "vocabulary.json").write_text("[]")
+    command = [sys.executable, "-m", "showtell", "serve", folder, "--workers", "2", "--port", "0"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    [line] = done.stderr.splitlines()
+    assert line.startswith("showtell: ")
+    assert "vocabulary.json: 2 bytes, the manifest says" in line
+
+
+def test_what_starts_workers_loads_nothing_that_only_they_need():
+    code = "import sys, showtell.cli.serve, showtell.server.workers, showtell.server.sockets; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert set(done.stdout.split()).isdisjoint({"numpy", "PIL", "onnxruntime", "fastapi", "uvicorn", "pydantic"})
 
 
 def children_of(pid):

@@ -97,10 +97,10 @@ def _check(runs: Sequence[Path], given: dict[str, Any]) -> None:
 
 def _read(runs: Sequence[Path], *, with_data: bool) -> list[Contender] | None:
     """All of the runs, or None where one cannot be compared; each that cannot is told."""
-    from showtell.bundle import MANIFEST
     from showtell.comparison import read_contender
     from showtell.errors import ShowtellError
     from showtell.figures.curves import names_of
+    from showtell.model_folder import MANIFEST
 
     found, failed = [], False
     for run, name in zip(runs, names_of(runs), strict=True):

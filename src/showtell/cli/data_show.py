@@ -153,8 +153,8 @@ def _load(model: str) -> Captioner:
 
 
 def _tell(captioner: Captioner, model: str, photo: Photo) -> Told | None:
-    from showtell.bundle import EMBEDDED
     from showtell.figures.picture import Told
+    from showtell.model_folder import EMBEDDED
 
     if photo.source is None or captioner.images is None:
         return None

@@ -132,7 +132,8 @@ def _region_files(models: Sequence[Path], given: Path | None) -> Path | None:
 
 
 def _region_files_of(model: Path | None, given: Path | None) -> Path | None:
-    from showtell.bundle import MANIFEST, read_manifest
+    from showtell.bundle import read_manifest
+    from showtell.model_folder import MANIFEST
     from showtell.region_files import remembered_folder
 
     remembered = remembered_folder(model) if model else None

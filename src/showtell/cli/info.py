@@ -53,7 +53,7 @@ def _versions() -> dict[str, str | None]:
 
 
 def _paths() -> dict[str, str]:
-    from showtell.bundle import EMBEDDED
+    from showtell.model_folder import EMBEDDED
 
     # timm downloads encoder weights by the Hugging Face hub, which reads these variables in this order.
     home = os.environ.get("HF_HOME") or str(
@@ -88,8 +88,9 @@ def _devices(ask_torch: bool) -> dict[str, Any]:
 
 
 def _model(path: Path | None) -> dict[str, Any]:
-    from showtell.bundle import EMBEDDED, read_manifest
+    from showtell.bundle import read_manifest
     from showtell.errors import BundleError
+    from showtell.model_folder import EMBEDDED
 
     try:
         manifest, files = read_manifest(path or EMBEDDED)

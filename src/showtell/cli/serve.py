@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from showtell.errors import MissingExtraError, ServeError
+from showtell.model_folder import EMBEDDED, find_bundle
 from showtell.server.options import ServeOptions
 
 _NAMED = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]{0,63})=(.+)", re.DOTALL)
@@ -122,13 +123,9 @@ def command(
 
 
 def _serve(options: ServeOptions, named: dict[str, Path | None]) -> int:
-    from showtell.bundle import read_manifest
-    from showtell.captioner import find_bundle
     from showtell.server.logs import LOGGER, set_up
 
     paths = {name: find_bundle(path) for name, path in named.items()}
-    if "" in paths:  # the embedded one goes by its own name
-        paths = {read_manifest(path)[0].name: path for path in paths.values()}
     set_up()
     if not options.api_keys and options.host not in ("127.0.0.1", "::1", "localhost"):
         LOGGER.warning({"event": "open", "message": f"anyone who reaches {options.host} may ask: no --api-key-file"})
@@ -152,7 +149,7 @@ def _serve(options: ServeOptions, named: dict[str, Path | None]) -> int:
 
 
 def _named(models: tuple[str, ...]) -> dict[str, Path | None]:
-    """Models by name; "" where none is named."""
+    """Models by name; None is the embedded one."""
     named: dict[str, Path | None] = {}
     for text in models:
         match = None if Path(text).exists() else _NAMED.fullmatch(text)
@@ -161,7 +158,7 @@ def _named(models: tuple[str, ...]) -> dict[str, Path | None]:
         if name in named:
             raise click.UsageError(f"two models are called {name!r}; name them: NAME={path}")
         named[name] = path
-    return named or {"": None}
+    return named or {EMBEDDED.name: None}
 
 
 def _keys(file: Path) -> tuple[str, ...]:

@@ -4,6 +4,10 @@ Every stage has threads of its own, so that none waits for another's: readers op
 one at a time, as each may take a second and hundreds of megabytes), one thread gathers and encodes, one decodes what
 costs little and one what costs much. The event loop only waits.
 
+Encoding costs the same for each picture, alone or among others, but decoding one costs half as much as decoding four:
+its weights are read from memory for every word. So all that has been encoded while others were decoded is decoded
+together, however it was encoded.
+
 B pictures of a batch.
 """
 
@@ -12,7 +16,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
@@ -33,7 +37,6 @@ from showtell.threads import usable_cores
 LARGE = 6_000_000  # pixels from which a picture is read apart
 DEAR = 120  # hypotheses times words from which decoding is done apart
 TOGETHER = 4  # dear pictures that are decoded in one go: the next one's turn comes sooner
-AHEAD = 2  # batches encoded of which cheap captions are still to come; beyond, larger batches gain more
 
 _PICTURE = "the picture"  # what messages call it: no name of a file is known here
 
@@ -58,6 +61,21 @@ class _Job:
         return max(asked.num_captions if asked.sample else asked.beam_width, asked.candidates) * asked.max_words
 
 
+@dataclass(eq=False)
+class _Encoded:
+    """Pictures of one batch that ask for the same, ready to be decoded."""
+
+    jobs: list[_Job]
+    regions: Any  # what the encoder gave of them
+
+    def goes_with(self, other: "_Encoded") -> bool:
+        """Whether both can be decoded in one go."""
+        mine, its = self.jobs[0], other.jobs[0]
+        alike = (mine.model, mine.options, mine.attention) == (its.model, its.options, its.attention)
+        # What other families of models give may be no array, and then it cannot be put together.
+        return alike and isinstance(self.regions, np.ndarray)
+
+
 class Engine:
     """The threads of one worker. They start when first needed and end with `close`."""
 
@@ -65,13 +83,13 @@ class Engine:
         self._captioners, self._options, self._metrics = captioners, options, metrics
         self._readers = ThreadPoolExecutor(max(1, min(usable_cores(), 4) // options.workers), "showtell-read")
         self._large = ThreadPoolExecutor(1, "showtell-read-large")
-        self._cheap = ThreadPoolExecutor(1, "showtell-decode")
         self._dear = ThreadPoolExecutor(1, "showtell-decode-dear")
         self._changed = threading.Condition()
         self._waiting: deque[_Job] = deque()
+        self._encoded: deque[_Encoded] = deque()  # those that are cheap to decode
         self._reading = 0  # pictures that will be waiting soon
         self._closed = False
-        self._thread: threading.Thread | None = None
+        self._threads: list[threading.Thread] = []
 
     async def caption(self, model: str, picture: bytes, options: DecodeOptions, *, attention: bool) -> list[Caption]:
         """The captions of one picture's file, best first. Cancelling leaves the queue.
@@ -82,11 +100,12 @@ class Engine:
         loop = asyncio.get_running_loop()
         job = _Job(model, options, attention, pixels, key, loop.create_future())
         with self._changed:
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._work, name="showtell-encode", daemon=True)
-                self._thread.start()
+            if not self._threads:
+                for work, name in ((self._encode_all, "showtell-encode"), (self._decode_all, "showtell-decode")):
+                    self._threads.append(threading.Thread(target=work, name=name, daemon=True))
+                    self._threads[-1].start()
             self._waiting.append(job)
-            self._changed.notify()
+            self._changed.notify_all()
         try:
             return await job.answer
         finally:
@@ -96,10 +115,10 @@ class Engine:
         """End the threads. What still waits is never answered."""
         with self._changed:
             self._closed = True
-            self._changed.notify()
-        if self._thread is not None:
-            self._thread.join()
-        for pool in (self._readers, self._large, self._cheap, self._dear):
+            self._changed.notify_all()
+        for thread in self._threads:
+            thread.join()
+        for pool in (self._readers, self._large, self._dear):
             pool.shutdown(cancel_futures=True)
 
     async def _read(self, captioner: Captioner, picture: bytes) -> tuple[NDArray[Any], int]:
@@ -134,24 +153,24 @@ class Engine:
             return type(error)(str(error))
         return pixels, picture_key(pixels)
 
-    def _work(self) -> None:
-        """The gathering thread: one batch after the other."""
-        unfinished: deque[list[Future[None]]] = deque()
+    def _encode_all(self) -> None:
+        """The encoding thread: one batch after the other."""
         while batch := self._gather():
             try:
-                unfinished.append(self._encode(batch))
+                self._encode(batch)
             except Exception as error:  # of whatever kind: the batch fails, the server goes on
                 _tell(batch, error)
-            while len(unfinished) >= AHEAD:
-                wait(unfinished.popleft())
 
     def _gather(self) -> list[_Job]:
-        """The next pictures of one model, in order of arrival; empty when the engine is closed."""
+        """The next pictures of one model, in order of arrival; empty when the engine is closed.
+
+        None are taken as long as a whole batch waits to be decoded: those that come meanwhile may make a larger one.
+        """
         with self._changed:
             while not self._closed:
                 if any(job.given_up for job in self._waiting):
                     self._waiting = deque(job for job in self._waiting if not job.given_up)
-                if not self._waiting:
+                if not self._waiting or sum(len(part.jobs) for part in self._encoded) >= self._options.batch:
                     self._changed.wait()
                     continue
                 first = self._waiting[0]
@@ -164,10 +183,10 @@ class Engine:
                 self._changed.wait(left)
         return []
 
-    def _encode(self, batch: list[_Job]) -> list[Future[None]]:
-        """Encode the pictures and hand them on to be decoded. Returns what is to wait for: the cheap ones."""
+    def _encode(self, batch: list[_Job]) -> None:
+        """Encode the pictures and hand them on to be decoded."""
         began = time.monotonic()
-        # Cheap ones first, and those with equal options side by side: a group is then a slice of the batch.
+        # Those with equal options side by side: a group is then a slice of the batch.
         batch.sort(key=lambda job: (job.cost, repr(job.options), job.attention))
         captioner = self._captioners[batch[0].model]
         regions = captioner.encode(np.stack([job.pixels for job in batch]))
@@ -176,27 +195,51 @@ class Engine:
         for job in batch:
             self._metrics.stages["wait"].observe(began - job.arrived)
             self._metrics.stages["encode"].observe(seconds)
-        cheap: list[Future[None]] = []
+        cheap: list[_Encoded] = []
         start = 0
         for _, group in groupby(batch, key=lambda job: (job.options, job.attention)):
             jobs = list(group)
             if jobs[0].cost <= DEAR:
-                part = regions[start : start + len(jobs)]
-                cheap.append(self._cheap.submit(self._decode, captioner, part, jobs))
+                cheap.append(_Encoded(jobs, regions[start : start + len(jobs)]))
             else:
                 for i in range(0, len(jobs), TOGETHER):
                     some = jobs[i : i + TOGETHER]
-                    part = regions[start + i : start + i + len(some)]
-                    self._dear.submit(self._decode, captioner, part, some)
+                    self._dear.submit(self._decode, [_Encoded(some, regions[start + i : start + i + len(some)])])
             start += len(jobs)
-        return cheap
+        with self._changed:
+            self._encoded.extend(cheap)
+            self._changed.notify_all()
 
-    def _decode(self, captioner: Captioner, regions: Any, jobs: Sequence[_Job]) -> None:
+    def _decode_all(self) -> None:
+        """The thread that decodes what is cheap."""
+        while parts := self._ready():
+            self._decode(parts)
+
+    def _ready(self) -> list[_Encoded]:
+        """What was encoded first, and all that can be decoded with it; empty when the engine is closed."""
+        with self._changed:
+            while not self._closed:
+                if not self._encoded:
+                    self._changed.wait()
+                    continue
+                parts = [self._encoded.popleft()]
+                for other in list(self._encoded):
+                    count = sum(len(part.jobs) for part in parts)
+                    if parts[0].goes_with(other) and count + len(other.jobs) <= self._options.batch:
+                        parts.append(other)
+                        self._encoded.remove(other)
+                self._changed.notify_all()
+                return parts
+        return []
+
+    def _decode(self, parts: Sequence[_Encoded]) -> None:
+        jobs = [job for part in parts for job in part.jobs]
         if all(job.given_up for job in jobs):
             return
         began = time.monotonic()
         try:
-            captions = captioner.decode(
+            regions = parts[0].regions if len(parts) == 1 else np.concatenate([part.regions for part in parts])
+            captions = self._captioners[jobs[0].model].decode(
                 regions, jobs[0].options, picture_keys=[job.key for job in jobs], attention=jobs[0].attention
             )
         except Exception as error:

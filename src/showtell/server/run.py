@@ -41,6 +41,7 @@ class _Server(uvicorn.Server):
         # behind in circles, such as errors with the frames that hold their pictures, does not pile up.
         gc.collect()
         gc.freeze()
+        gc.enable()
         self._started()
 
     @contextmanager

@@ -6,6 +6,7 @@ killed, the workers see the end of it and end too, so that the port is free agai
 """
 
 import dataclasses
+import gc
 import json
 import os
 import signal
@@ -17,17 +18,18 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from queue import SimpleQueue
 from types import FrameType
-from typing import IO, Any
+from typing import Any
 
 from showtell.errors import ServeError, ShowtellError
+from showtell.server.logs import LOGGER
 from showtell.server.options import ServeOptions
 
 SHARED = "PROMETHEUS_MULTIPROC_DIR"  # see metrics.py, which must not be imported before it is set
-_READY = "ready\n"
+_READY, _CANNOT = "ready", "cannot "  # lines of a worker's standard output; behind the second stands why
 _STEADY_S = 5.0  # a worker that lived so long may be started again at once
 _TRIES = 3  # short lives in a row after which the server gives up
-_TICK_S = 0.05
 
 
 class Workers:
@@ -40,16 +42,19 @@ class Workers:
         sockets: Sequence[socket.socket],
         started: Callable[[], None] = lambda: None,
     ) -> None:
-        """`started` is called once the first of them takes requests."""
+        """`started` is called once all of them take requests."""
         if sys.platform == "win32":
             raise ServeError("several workers are not possible on Windows; leave out --workers")
         self._options, self._models, self._sockets, self._started = options, models, list(sockets), started
         self._running: list[_Worker] = []
-        self._ending = False
-        self._was_ready = threading.Event()
+        # A worker that is ready, or gone; None is the signal to end. Handlers of signals may fill a queue of this kind.
+        self._news: SimpleQueue[tuple[_Worker, bool] | None] = SimpleQueue()
 
     def run(self) -> int:
-        """Until SIGTERM or SIGINT. Returns the exit code: 0 if every worker ended as it was told."""
+        """Until SIGTERM or SIGINT. Returns the exit code: 0 if every worker ended as it was told.
+
+        Raises `ServeError` where a worker cannot start, or they end again and again.
+        """
         before = {number: signal.signal(number, self._end) for number in (signal.SIGTERM, signal.SIGINT)}
         try:
             with tempfile.TemporaryDirectory(prefix="showtell-metrics-") as shared:
@@ -61,20 +66,21 @@ class Workers:
     def _watch(self, shared: Path) -> int:
         failures, told = 0, False
         self._running = [self._start(shared) for _ in range(self._options.workers)]
-        while not self._ending:
-            time.sleep(_TICK_S)
-            if not told and self._was_ready.is_set():
-                told = True
-                self._started()
-            for place, worker in enumerate(self._running):
-                if worker.process.poll() is None or self._ending:
-                    continue
-                _forget(shared, worker.process.pid)
-                failures = 0 if time.monotonic() - worker.began > _STEADY_S else failures + 1
-                if failures >= _TRIES:
-                    self._end_all()
-                    raise ServeError(f"workers end as soon as they start (exit code {worker.process.returncode})")
-                self._running[place] = self._start(shared)
+        while (news := self._news.get()) is not None:
+            worker, gone = news
+            if not gone:
+                if not told and all(one.ready for one in self._running):
+                    told = True
+                    self._started()
+                continue
+            code = worker.process.wait()
+            _forget(shared, worker.process.pid)
+            failures = 0 if time.monotonic() - worker.began > _STEADY_S else failures + 1
+            if failures >= _TRIES or (worker.reason and not told):
+                self._end_all()
+                raise ServeError(worker.reason or f"workers end as soon as they start (exit code {code})")
+            LOGGER.error({"event": "worker_ended", "exit_code": code, "message": worker.reason or "is started again"})
+            self._running[self._running.index(worker)] = self._start(shared)
         return self._end_all()
 
     def _start(self, shared: Path) -> "_Worker":
@@ -91,23 +97,30 @@ class Workers:
         models = {name: str(path) for name, path in self._models.items()}
         told = {"options": dataclasses.asdict(self._options), "models": models, "sockets": handles}
         assert process.stdin is not None
-        assert process.stdout is not None
         try:
             process.stdin.write(json.dumps(told) + "\n")
             process.stdin.flush()
         except BrokenPipeError:
             pass  # it has ended already, which `_watch` sees
-        threading.Thread(target=self._listen, args=(process.stdout,), daemon=True).start()
-        return _Worker(process)
+        worker = _Worker(process)
+        threading.Thread(target=self._listen, args=(worker,), daemon=True).start()
+        return worker
 
-    def _listen(self, out: IO[str]) -> None:
+    def _listen(self, worker: "_Worker") -> None:
+        """What one worker tells, until it is gone."""
+        out = worker.process.stdout
+        assert out is not None
         with out:
             for line in out:
-                if line == _READY:
-                    self._was_ready.set()
+                if line.startswith(_CANNOT):
+                    worker.reason = line.removeprefix(_CANNOT).strip()
+                elif line.strip() == _READY:
+                    worker.ready = True
+                    self._news.put((worker, False))
+        self._news.put((worker, True))
 
     def _end(self, number: int, frame: FrameType | None) -> None:
-        self._ending = True
+        self._news.put(None)
 
     def _end_all(self) -> int:
         for one in self._sockets:
@@ -122,10 +135,12 @@ class Workers:
         return 0 if all(code in (0, -signal.SIGTERM) for code in codes) else 1
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(eq=False)
 class _Worker:
     process: "subprocess.Popen[str]"
     began: float = dataclasses.field(default_factory=time.monotonic)  # seconds
+    ready: bool = False  # takes requests
+    reason: str = ""  # why it cannot
 
 
 def _forget(shared: Path, pid: int) -> None:
@@ -138,6 +153,7 @@ def main() -> int:
     """One worker."""
     told = json.loads(sys.stdin.readline())
     threading.Thread(target=_follow, daemon=True).start()
+    gc.disable()  # nothing of what is loaded now is garbage; the server enables it again
     from showtell.server.logs import set_up
     from showtell.server.run import run
     from showtell.server.sockets import inherited
@@ -149,9 +165,9 @@ def main() -> int:
     sockets = [inherited(handle) for handle in told["sockets"]]
     models = {name: Path(path) for name, path in told["models"].items()}
     try:
-        run(ServeOptions(**values), models, sockets, lambda: print(_READY, end="", flush=True))
+        run(ServeOptions(**values), models, sockets, lambda: print(_READY, flush=True))
     except ShowtellError as error:
-        print(f"showtell: {error}", file=sys.stderr)
+        print(f"{_CANNOT}{' '.join(str(error).split())}", flush=True)
         return 1
     return 0
 

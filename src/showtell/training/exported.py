@@ -7,8 +7,8 @@ import hashlib
 import json
 from pathlib import Path
 
-from showtell.bundle import MANIFEST
 from showtell.errors import CheckpointError
+from showtell.model_folder import MANIFEST
 from showtell.recipe import Recipe, recipe_from_dict
 from showtell.training.progress import best_checkpoint, no_run
 
