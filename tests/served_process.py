@@ -37,10 +37,10 @@ class Served:
 
 
 @contextlib.contextmanager
-def served(*arguments, ports=1, patience=PATIENCE):
-    """A server in a process of its own; killed at the end if it still runs."""
+def served(*arguments, ports=1, patience=PATIENCE, log=subprocess.DEVNULL):
+    """A server in a process of its own; killed at the end if it still runs. Its log goes to the open file `log`."""
     command = [sys.executable, "-m", "showtell", "serve", *map(str, arguments)]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+    pipes = {"stdout": subprocess.PIPE, "stderr": log}
     process = subprocess.Popen(command, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}, **pipes)
     killer = threading.Timer(patience, process.kill)
     killer.start()
