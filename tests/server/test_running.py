@@ -18,6 +18,7 @@ import pytest
 
 from command_line import showtell
 from served_process import BODY, PATIENCE, served
+from showtell.errors import ServeError
 from showtell.server import patience, workers
 from showtell.server.app import create_app
 from showtell.server.options import ServeOptions
@@ -124,6 +125,16 @@ def test_a_model_that_several_workers_cannot_load_is_told_in_one_line_without_tr
     [line] = done.stderr.splitlines()
     assert line.startswith("showtell: ")
     assert "vocabulary.json: 2 bytes, the manifest says" in line
+
+
+@posix
+def test_several_workers_without_room_for_temporary_files_are_told_in_one_line(monkeypatch):
+    def refused(**_):
+        raise FileNotFoundError("No usable temporary directory found")
+
+    monkeypatch.setattr(workers.tempfile, "TemporaryDirectory", refused)
+    with pytest.raises(ServeError, match=r"^no folder for temporary files \(No usable .*\); name one .* in TMPDIR$"):
+        Workers(ServeOptions(workers=2), {}, []).run()
 
 
 def test_what_starts_workers_loads_nothing_that_only_they_need():

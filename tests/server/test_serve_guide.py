@@ -93,3 +93,22 @@ def test_every_field_and_its_limits_are_in_the_table():
         row = next(line for line in ASK.splitlines() if line.startswith("|") and f"`{name}`" in line)
         assert "2^63 - 1" in row if name == "seed" else f"{lowest:g} to " in row
         assert name == "seed" or f"to {highest}" in row
+
+
+def verified(unit):
+    """What `systemd-analyze verify` says of the unit's file: exit code, and the lines that name it."""
+    command = ["systemd-analyze", "verify", "--man=no", unit]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return done.returncode, [line for line in done.stderr.splitlines() if unit.name in line]
+
+
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd-analyze is not installed")
+def test_systemd_finds_no_fault_in_the_unit_of_the_document(tmp_path):
+    unit = tmp_path / "showtell.service"
+    unit.write_text("[Service]\nExecStart=/bin/true\nDynamicUser=yes\nLoadCredential=a:/etc/a\n")
+    if verified(unit) != (0, []):
+        pytest.skip("systemd-analyze is too old, or cannot work here")
+    [(_, text)] = [block for block in BLOCKS if block[0] == "ini"]
+    assert text.count("/opt/showtell/bin/showtell ") == 1
+    unit.write_text(text.replace("/opt/showtell/bin/showtell ", "/bin/true "))
+    assert verified(unit) == (0, [])

@@ -53,11 +53,11 @@ class Workers:
     def run(self) -> int:
         """Until SIGTERM or SIGINT. Returns the exit code: 0 if every worker ended as it was told.
 
-        Raises `ServeError` where a worker cannot start, or they end again and again.
+        Raises `ServeError` where a worker cannot start, they end again and again, or no temporary file can be written.
         """
         before = {number: signal.signal(number, self._end) for number in (signal.SIGTERM, signal.SIGINT)}
         try:
-            with tempfile.TemporaryDirectory(prefix="showtell-metrics-") as shared:
+            with _shared_folder() as shared:
                 return self._watch(Path(shared))
         finally:
             for number, handler in before.items():
@@ -141,6 +141,14 @@ class _Worker:
     began: float = dataclasses.field(default_factory=time.monotonic)  # seconds
     ready: bool = False  # takes requests
     reason: str = ""  # why it cannot
+
+
+def _shared_folder() -> "tempfile.TemporaryDirectory[str]":
+    """Where the workers' counts meet. Raises `ServeError`."""
+    try:
+        return tempfile.TemporaryDirectory(prefix="showtell-metrics-")
+    except OSError as error:
+        raise ServeError(f"no folder for temporary files ({error}); name one that can be written in TMPDIR") from error
 
 
 def _forget(shared: Path, pid: int) -> None:
