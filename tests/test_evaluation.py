@@ -1,5 +1,7 @@
+import errno
 import json
 import math
+import os
 import sys
 
 import pytest
@@ -285,13 +287,27 @@ def test_a_folder_that_is_no_page_is_refused_before_anything_is_read(showtell, t
     assert (tmp_path / "photos" / "a.jpg").exists()
 
 
-def test_scores_are_told_even_where_the_page_cannot_be_written(showtell, tiny_bundle, data, tmp_path):
+def test_a_page_that_cannot_be_written_is_told_before_the_work(showtell, tiny_bundle, data, tmp_path):
     (tmp_path / "file").touch()
     code, out, err = showtell("evaluate", tiny_bundle, "--data", data, "--page", tmp_path / "file" / "page")
+    assert (code, out) == (1, "")
+    assert f"{tmp_path / 'file'} is a file, expected a folder" in err
+    assert len(err.splitlines()) == 1
+
+
+def test_scores_are_told_even_where_the_disk_refuses_the_page_at_the_end(
+    showtell, tiny_bundle, data, tmp_path, monkeypatch
+):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("showtell.pages.place.replace_folder", full)
+    code, out, err = showtell("evaluate", tiny_bundle, "--data", data, "--page", tmp_path / "page")
     assert code == 1
     assert "CIDEr" in out
-    assert "cannot be written" in err
+    assert "cannot be written (No space left on device)" in err
     assert len(err.splitlines()) == 1
+    assert not (tmp_path / "page").exists()
 
 
 def test_a_model_that_takes_regions_from_files_has_a_page_with_the_pictures(showtell, data, tmp_path, monkeypatch):
