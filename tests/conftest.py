@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+import showtell  # noqa: F401 - before any test imports ONNX Runtime, which then tells nothing of itself
+
 settings.register_profile("showtell", deadline=None, derandomize=True)  # the same examples on any machine, slow or not
 settings.load_profile("showtell")
 

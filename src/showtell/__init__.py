@@ -1,8 +1,13 @@
 """Show a picture, tell what is in it."""
 
+import os
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+# ONNX Runtime's wheels (seen in 1.31) send data on their use to Microsoft and keep an identifier in the user's home,
+# unless this is set before they are imported: https://github.com/microsoft/onnxruntime/blob/main/docs/Privacy.md
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 if TYPE_CHECKING:
     from showtell.caption import Caption, Failure
