@@ -29,14 +29,10 @@ CONTENT_SECURITY_POLICY = "; ".join(
         "trusted-types 'none'",
     )
 )
+# Beside those that every answer of the server has: see `admission.SECURITY`.
 HEADERS = {
     "Content-Security-Policy": CONTENT_SECURITY_POLICY,
     "Permissions-Policy": "camera=(self), clipboard-write=(self), geolocation=(), microphone=()",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
     "Cache-Control": "no-cache",  # kept, but asked after: an update of the server must not meet older scripts
 }
 
@@ -56,7 +52,7 @@ FILES = {
             "sliders.js",
         )
     },
-    **{name: ("showtell.pages", name) for name in ("heat.js", "words.js")},
+    **{name: ("showtell.pages", name) for name in ("base.css", "heat.js", "words.js")},
 }
 _TYPES = {
     ".html": "text/html; charset=utf-8",
