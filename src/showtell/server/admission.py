@@ -8,6 +8,7 @@ import hmac
 import ipaddress
 import re
 import secrets
+import sys
 import time
 from typing import Any
 
@@ -196,19 +197,25 @@ _METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"
 
 def _body_size(headers: Headers, options: ServeOptions) -> int:
     """How many bytes the body may have, by its head. Raises `Problem` (413)."""
-    if "transfer-encoding" in headers:
+    size = _announced(headers)
+    if size is None:
         return options.max_body_bytes
-    length = headers.get("content-length", "0")
-    size = int(length) if length.isascii() and length.isdigit() and len(length) < 20 else options.max_body_bytes + 1
     if size > options.max_body_bytes:
         raise too_large(options)
     return size
 
 
 def _much_to_discard(headers: Headers, options: ServeOptions) -> bool:
+    size = _announced(headers)
+    return size is None or size > DISCARDED * options.max_body_bytes
+
+
+def _announced(headers: Headers) -> int | None:
+    """What the head tells of the body's size; None where it comes in pieces, `sys.maxsize` for what is no number."""
+    if "transfer-encoding" in headers:
+        return None
     length = headers.get("content-length", "0")
-    small = length.isascii() and length.isdigit() and len(length) < 20
-    return "transfer-encoding" in headers or not small or int(length) > DISCARDED * options.max_body_bytes
+    return int(length) if length.isascii() and length.isdigit() and len(length) < 20 else sys.maxsize
 
 
 def _digest(key: str) -> bytes:
