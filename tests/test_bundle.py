@@ -175,11 +175,19 @@ def test_a_bundle_for_regions_from_files_has_no_encoder_and_its_manifest_says_so
 
 def test_writing_replaces_an_older_bundle_and_leaves_nothing_beside_it(tmp_path):
     build_tiny_bundle(tmp_path / "b", name="old")
-    (tmp_path / "b" / "stale.txt").write_text("from before")
+    (tmp_path / "b" / "start.onnx").write_text("damaged")
     build_tiny_bundle(tmp_path / "b", name="new")
     assert read_bundle(tmp_path / "b").manifest.name == "new"
-    assert not (tmp_path / "b" / "stale.txt").exists()
     assert [path.name for path in tmp_path.iterdir()] == ["b"]
+
+
+@pytest.mark.parametrize("manifest", ["{}", '{"format": 1, "files": {"a.onnx": 0}}', "no json", "[1]"])
+def test_a_folder_with_a_manifest_and_files_of_others_is_left_alone(tmp_path, manifest):
+    (tmp_path / "manifest.json").write_text(manifest)  # web pages and browser extensions have such files too
+    (tmp_path / "page.html").write_text("years of work")
+    with pytest.raises(BundleError, match=r"exists and holds .*, which is no part of a bundle; name another folder"):
+        build_tiny_bundle(tmp_path)
+    assert (tmp_path / "page.html").read_text() == "years of work"
 
 
 def test_writing_makes_the_folders_above_and_takes_an_empty_one(tmp_path):
@@ -197,7 +205,7 @@ def test_a_folder_with_other_things_is_left_alone(tmp_path):
 
 def test_a_file_in_the_place_is_left_alone(tmp_path):
     (tmp_path / "b").write_text("a file")
-    with pytest.raises(BundleError, match="exists and is no bundle"):
+    with pytest.raises(BundleError, match="is a file, expected the folder of a bundle"):
         build_tiny_bundle(tmp_path / "b")
 
 

@@ -3,7 +3,10 @@
 import csv
 import json
 import os
+import subprocess
+import sys
 from io import StringIO
+from pathlib import Path
 
 import pytest
 
@@ -138,6 +141,31 @@ def test_a_full_disk_is_told_and_the_old_file_stays(tmp_path):
     with pytest.raises(ShowtellError, match=r"cannot be written \(No space left"), write_aside(tmp_path / "out.txt"):
         raise OSError(28, "No space left on device")
     assert (tmp_path / "out.txt").read_text() == "old"
+
+
+def test_a_link_stays_one(tmp_path):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link.txt").symlink_to(tmp_path / "folder" / "out.txt")
+    with write_aside(tmp_path / "link.txt") as out:
+        out.write("new")
+    assert (tmp_path / "link.txt").is_symlink()
+    assert (tmp_path / "folder" / "out.txt").read_text() == "new"
+    assert len(list(tmp_path.rglob("*"))) == 3
+
+
+@pytest.mark.skipif(not Path("/dev/stdout").exists(), reason="this system names no open files")
+@pytest.mark.parametrize("name", ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"])
+def test_standard_output_may_be_named_as_a_file_and_keeps_its_order(tmp_path, name):
+    program = (
+        "from showtell.writers import write_aside\n"
+        "print('before')\n"
+        f"with write_aside({name!r}) as out: out.write('within\\n')\n"
+        "print('after')\n"
+    )
+    with (tmp_path / "out.txt").open("w") as file:
+        subprocess.run([sys.executable, "-c", program], stdout=file, check=True, timeout=120)
+    assert (tmp_path / "out.txt").read_text() == "before\nwithin\nafter\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["out.txt"]
 
 
 def test_a_device_is_written_as_it_comes():

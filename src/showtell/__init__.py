@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
-# ONNX Runtime's wheels (seen in 1.31) send data on their use to Microsoft and keep an identifier in the user's home,
-# unless this is set before they are imported: https://github.com/microsoft/onnxruntime/blob/main/docs/Privacy.md
+# ONNX Runtime's own builds, since 1.29, send what they are used for to their makers, and keep an id of the machine in
+# the user's home. Captioning is offline. It is read when ONNX Runtime is first imported; who sets it, even to nothing,
+# has decided otherwise.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 if TYPE_CHECKING:

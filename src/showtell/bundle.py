@@ -13,7 +13,7 @@ from typing import Any
 from showtell import __version__
 from showtell.decoding.options import DecodeOptions
 from showtell.errors import BundleError, ShowtellError
-from showtell.files import replace_folder, write_bytes
+from showtell.files import SYSTEM_FILES, check_writable, replace_folder, write_bytes
 from showtell.images import ImageOptions
 from showtell.model_folder import MANIFEST
 from showtell.onnx_safety import refuse_unsafe_graph
@@ -159,8 +159,7 @@ def write_bundle(folder: str | os.PathLike[str], *, files: Mapping[str, bytes], 
         raise BundleError(f"{folder}: a bundle needs {', '.join(missing)}")
     for name in files:
         _check_name(name, folder)
-    if folder.exists() and not (folder / MANIFEST).is_file() and (not folder.is_dir() or any(folder.iterdir())):
-        raise BundleError(f"{folder}: exists and is no bundle; name another folder, or remove it first")
+    check_place(folder)
     table = {"format": FORMAT, **dataclasses.asdict(manifest)}
     table["files"] = {
         name: {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)} for name, content in files.items()
@@ -174,6 +173,39 @@ def write_bundle(folder: str | os.PathLike[str], *, files: Mapping[str, bytes], 
     except OSError as error:
         raise BundleError(f"{folder}: cannot be written ({error}); check the disk and its permissions") from error
     return folder
+
+
+def check_place(folder: str | os.PathLike[str]) -> None:
+    """Raise `BundleError` where no bundle can be written: at a folder of anything but an older bundle, or no place.
+
+    An older bundle is one of any format, damaged too, if nothing lies in it but what its manifest lists.
+    """
+    folder = Path(os.path.abspath(folder))  # noqa: PTH100 - a link to a folder stays what it is
+    try:
+        if folder.exists():
+            if not folder.is_dir():
+                raise BundleError(f"{folder}: is a file, expected the folder of a bundle; name another")
+            entries = {path.name for path in folder.iterdir()}
+            if foreign := sorted(entries - _listed(folder)):
+                found = (
+                    "is no bundle" if MANIFEST not in entries else f"holds {foreign[0]}, which is no part of a bundle"
+                )
+                raise BundleError(f"{folder}: exists and {found}; name another folder, or remove it first")
+    except OSError as error:
+        raise BundleError(f"{folder}: cannot be read ({error.strerror}); check its permissions") from error
+    try:
+        check_writable(folder.parent)
+    except ShowtellError as error:
+        raise BundleError(str(error)) from error
+
+
+def _listed(folder: Path) -> set[str]:
+    """The names of the files that may lie in an older bundle; none where it has no manifest that lists them."""
+    try:
+        table = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        return {MANIFEST, *SYSTEM_FILES, *table["files"]} if "format" in table else {*SYSTEM_FILES}
+    except (OSError, ValueError, RecursionError, KeyError, TypeError):
+        return {*SYSTEM_FILES}
 
 
 def _check_name(name: str, where: Path) -> None:

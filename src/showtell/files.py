@@ -1,4 +1,4 @@
-"""Writing so that a kill at any moment leaves either the old file or the new one."""
+"""Writing so that a kill at any moment leaves either the old file or the new one; whether a place can be written."""
 
 import os
 import shutil
@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import IO, Any
 from weakref import WeakSet
 
-from showtell.errors import CheckpointError
+from showtell.errors import CheckpointError, ShowtellError
+from showtell.names import printable
 
 try:
     import fcntl
@@ -17,7 +18,31 @@ except ImportError:  # Windows has no flock; a second writer goes unnoticed ther
     fcntl = None  # type: ignore[assignment]
 
 
+SYSTEM_FILES = frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})  # what file managers leave behind
 _held: WeakSet[IO[Any]] = WeakSet()  # the locks of this process
+
+
+def check_writable(folder: Path) -> None:
+    """Raise `ShowtellError` where nothing new can be put into `folder`, which need not be there yet.
+
+    For work that takes long and writes at its end. It is tried, with a file that never gets a name: permissions do not
+    tell of a disk that is full or only for reading.
+    """
+    name = printable(str(folder))
+    try:
+        there = folder.resolve()
+        while not there.exists():
+            there = there.parent
+        if not there.is_dir():
+            raise ShowtellError(f"{name}: {printable(str(there))} is a file, expected a folder; name another place")
+        with tempfile.TemporaryFile(dir=there) as file:
+            file.write(b"showtell")
+            file.flush()
+    except (OSError, RuntimeError) as error:  # RuntimeError: links that lead to each other
+        reason = (isinstance(error, OSError) and error.strerror) or error
+        raise ShowtellError(
+            f"{name}: cannot be written ({reason}); check permissions and space, or name another place"
+        ) from error
 
 
 def write_text(path: Path, text: str) -> None:
@@ -93,9 +118,14 @@ def sync_folder(folder: Path) -> None:
 
 
 def lock(path: Path, message: str) -> IO[Any]:
-    """Hold `path` until the returned file is closed or the process ends; raises `CheckpointError` if it is held."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    file = path.open("a")
+    """Hold `path` until the returned file is closed or the process ends; raises `CheckpointError` if another does."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("a")
+    except OSError as error:
+        raise CheckpointError(
+            f"{path}: cannot be written ({error.strerror or error}); check permissions and space, or name another place"
+        ) from error
     if fcntl is not None:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

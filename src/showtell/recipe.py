@@ -4,6 +4,7 @@ import copy
 import dataclasses
 import difflib
 import json
+import math
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -18,6 +19,7 @@ from showtell.errors import RecipeError
 from showtell.tokenizers import TOKENIZERS
 from showtell.vocabulary import UNKNOWN_RULES
 
+LARGEST = 2**63 - 1  # of whole numbers, which torch and numpy keep in 64 bits
 FILES = "files"  # the encoder's name where regions come from files
 
 
@@ -84,6 +86,7 @@ class TrainingOptions:
     captions_per_picture: int = 5  # drawn anew each epoch where a picture has more; 0 takes all
     flip: bool = False  # show half of the pictures mirrored, save those whose captions tell left from right
     crop: float = 1.0  # show a random part of each picture, this share of its sides or more, where the encoder learns
+    hide_regions: float = 0.0  # share of a picture's regions that are hidden, others at each step
     max_words: int = 20  # longer captions are cut, and counted
     count_padding: bool = False  # padding is to be told too, up to the longest caption of the batch
     optimizer: str = "adamw"  # adam, adamw or rmsprop
@@ -138,10 +141,9 @@ class TrainingOptions:
             raise RecipeError(f"training.reward_share is {self.reward_share}, expected more than 0 and at most 1")
         if not self.learning_rate > 0:
             raise RecipeError(f"training.learning_rate is {self.learning_rate}, expected more than 0")
-        if not 0 <= self.average < 1:
-            raise RecipeError(f"training.average is {self.average}, expected 0 or more and less than 1")
-        if not 0 <= self.label_smoothing < 1:
-            raise RecipeError(f"training.label_smoothing is {self.label_smoothing}, expected 0 or more and less than 1")
+        for name in ("average", "label_smoothing", "hide_regions"):
+            if not 0 <= getattr(self, name) < 1:
+                raise RecipeError(f"training.{name} is {getattr(self, name)}, expected 0 or more and less than 1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,6 +164,11 @@ class Recipe:
             raise RecipeError("training.flip is true, but regions from files cannot be mirrored; set it to false")
         if self.training.crop < 1 and not self.encoder.train:
             raise RecipeError("training.crop is of pictures that an encoder learns from; set encoder.train=true too")
+        if self.training.hide_regions and self.encoder.output != "grid":
+            raise RecipeError(
+                f"training.hide_regions needs several regions, encoder.output={self.encoder.output} gives one; "
+                "set it to 0"
+            )
         places = getattr(self.decoder, "max_words", None)
         for table, words in (("training", self.training.max_words), ("decoding", self.decoding.max_words)):
             if places is not None and words + 1 > places:
@@ -266,16 +273,18 @@ def _build(kind: Any, table: Any, where: str, prefix: str) -> Any:
     if prefix == "decoder.":
         architecture = table.get("architecture", "attend")
         if not isinstance(architecture, str) or architecture not in DECODERS:
-            raise RecipeError(f"{where}: decoder.architecture is {architecture!r}, known are {', '.join(DECODERS)}")
+            close = _suggest(str(architecture), DECODERS)
+            raise RecipeError(
+                f"{where}: decoder.architecture is {architecture!r}{close}, known are {', '.join(DECODERS)}"
+            )
         kind = DECODERS[architecture]
     fields = {f.name: f for f in dataclasses.fields(kind)}
     hints = get_type_hints(kind)
     values: dict[str, Any] = {}
     for key, value in table.items():
         if key not in fields:
-            raise RecipeError(
-                f"{where}: unknown key {prefix + key!r}{_suggest(key, fields)}; known are {', '.join(fields)}"
-            )
+            close = _suggest(key, fields) or ("" if prefix else _in_a_table(key))
+            raise RecipeError(f"{where}: unknown key {prefix + key!r}{close}; known are {', '.join(fields)}")
         if dataclasses.is_dataclass(hints[key]):
             values[key] = _build(hints[key], value, where, f"{prefix}{key}.")
         else:
@@ -303,10 +312,23 @@ def _check(value: Any, hint: Any, where: str, key: str) -> Any:
     if not isinstance(value, base) or (base is int and isinstance(value, bool)) or of_other:
         expected = f"{base.__name__}{list(get_args(hint)) or ''}"
         raise RecipeError(f"{where}: {key} is {value!r}, expected {expected}")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise RecipeError(f"{where}: {key} is {value}, expected a finite number")
+    if isinstance(value, int) and abs(value) > LARGEST:
+        raise RecipeError(f"{where}: {key} is {value}, expected {LARGEST} at most")
     if key in CHOICES and value not in CHOICES[key]:
         known = ", ".join(choice or "empty" for choice in CHOICES[key])
         raise RecipeError(f"{where}: {key} is {value!r}{_suggest(value, CHOICES[key])}, known are {known}")
     return value
+
+
+def _in_a_table(key: str) -> str:
+    """Where a key stands that is named without its table."""
+    tables = {"encoder": EncoderOptions, "vocabulary": VocabularyOptions, "training": TrainingOptions}
+    for table, kind in {**tables, "decoding": DecodeOptions}.items():
+        if key in {f.name for f in dataclasses.fields(kind)}:
+            return f" (did you mean '{table}.{key}'?)"
+    return ""
 
 
 def _suggest(word: str, known: Iterable[str]) -> str:

@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 
 from showtell.cli import main
+from showtell.errors import ShowtellError
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
 
@@ -336,8 +337,21 @@ def test_a_model_that_is_none_exits_with_1_and_one_line(showtell, tmp_path):
 
 def test_an_output_that_cannot_be_written_is_told(showtell, tmp_path):
     result = showtell(save(tmp_path / "x.png"), "--out", tmp_path)
-    assert result.code == 1
+    assert result.code == 2
     assert "is a folder, expected a file to write" in result.err
     result = showtell(tmp_path / "x.png", "--attention", save(tmp_path / "d.png" / "y.png").parent)
-    assert result.code == 1
-    assert "d.png: cannot be written" in result.err
+    assert result.code == 2
+    assert "d.png: is a folder, expected a file to write" in result.err
+
+
+def test_a_place_that_refuses_is_told_before_the_first_caption(showtell, tmp_path, monkeypatch):
+    def refuse(folder):
+        raise ShowtellError(f"{folder}: cannot be written (Read-only file system)")
+
+    monkeypatch.setattr("showtell.files.check_writable", refuse)
+    for option, name in (("--out", "x.txt"), ("--attention", "x.png")):
+        result = showtell(save(tmp_path / "x.png"), option, tmp_path / name)
+        assert (result.code, result.out) == (1, "")
+        assert result.err == (
+            f"showtell: {option} {tmp_path / name}: {tmp_path}: cannot be written (Read-only file system)\n"
+        )

@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 import pytest
 
+from command_line import showtell as typed
 from showtell.cli import COMMANDS, showtell
 
 REPOSITORY = Path(__file__).parents[2]
@@ -134,3 +135,35 @@ def test_readme_holds_command_lines_to_check():
         words[1] for document, line in documented() if document == "README.md" and len(words := line.split()) > 1
     }
     assert {"caption", "data", "train", "evaluate", "export"} <= commands
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("[enforce] DefaultCPUAllocator: can't allocate memory: you tried to allocate 12 bytes."),
+        RuntimeError("CUDA out of memory. Tried to allocate 20.00 MiB.\nGPU 0 has a total capacity of"),
+    ],
+)
+def test_too_little_memory_is_one_line_that_tells_what_to_take_less_of(monkeypatch, error):
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr("showtell.cli.showtell.main", fail)
+    result = typed("train")
+    assert result.code == 1
+    assert result.err.count("\n") == 1
+    assert "not enough memory" in result.err
+    assert "take fewer pictures at a time" in result.err
+    assert "unexpected" not in result.err
+
+
+def test_an_error_of_none_of_ours_is_one_line(monkeypatch):
+    def fail(*_, **__):
+        raise RuntimeError("first\nsecond line " + "x" * 9000)
+
+    monkeypatch.setattr("showtell.cli.showtell.main", fail)
+    result = typed("train")
+    assert result.err.startswith("showtell: unexpected RuntimeError: first second line xxx")
+    assert result.err.count("\n") == 1
+    assert len(result.err) < 700

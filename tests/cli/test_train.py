@@ -209,8 +209,8 @@ def test_a_misspelt_recipe_or_setting_is_told(train, tmp_path):
     _one_line(train("--set", "training.epochs=many"), "training.epochs is 'many', expected int")
     _one_line(train("--set", "decoder.cell=rnn"), "decoder.cell is 'rnn', known are lstm, gru")
     _one_line(train("--set", "training.epochs"), "expected key=value, such as training.batch=64")
-    _one_line(train("--set", "encoder.name=resnet10"), "timm knows no model 'resnet10'; near are ")
-    _one_line(train(*flags(FEATURES), "--set", "encoder.layer=layer8"), "resnet10t has no layer 'layer8'")
+    _one_line(train("--set", "encoder.name=resnet10"), "timm knows no model 'resnet10'; near are resnet10t")
+    _one_line(train(*flags(FEATURES), "--set", "encoder.layer=layer8"), "resnet10t has no layer 'layer8'; near are")
     assert not (tmp_path / "run").exists()
 
 
@@ -234,7 +234,7 @@ def test_a_data_set_that_is_empty_missing_or_without_splits_is_told(train, tmp_p
 
 def test_a_run_is_not_trained_over_nor_continued_as_another(train, shapes, tmp_path):
     assert train(*SHORT).code == 0
-    _one_line(train(*SHORT), "holds a run already; go on with --resume, or name another --out")
+    _one_line(train(*SHORT), "holds a run already; go on with --resume, begin with it by --from, or name another")
     _one_line(train("--resume", "--set", "decoder.hidden=17", recipe=None), "was trained with another decoder.hidden")
     _one_line(train("--resume", recipe="pocket"), "was trained with another decoder.attention, decoder.cell")
     make_shapes(tmp_path / "other", train=10, val=2, test=2, size=32, seed=3)

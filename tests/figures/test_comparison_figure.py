@@ -104,3 +104,15 @@ def test_no_text_is_cut_or_covered(case, history):
     comparison = compared(runs, metrics)
     with plotting("showtell compare --out", " ".join(names)):
         assert unreadable(draw_comparison(runs, comparison)) == []
+
+
+def test_scores_near_nothing_have_an_axis_of_points():
+    runs = [contender("a"), contender("b")]
+    scores = [mean_score("BLEU-4", np.full(40, value)) for value in (1e-9, 2e-9)]
+    scored = [
+        Scored(run, 3, Measured({"BLEU-4": s}, {"BLEU-4": s}, {}), {}, {}, {})
+        for run, s in zip(runs, scores, strict=True)
+    ]
+    *_, panel = draw(runs, Comparison("val", 40, (), tuple(scored))).axes
+    low, high = panel.get_xlim()
+    assert high - low >= 1

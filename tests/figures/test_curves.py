@@ -132,3 +132,8 @@ def test_no_text_is_cut_or_covered(name):
 def test_curves_are_the_same_to_the_byte():
     with plotting("showtell plot"):
         assert figure_bytes(draw_curves([mine()])) == figure_bytes(draw_curves([mine()]))
+
+
+def test_scores_near_nothing_have_an_axis_of_points():
+    figure = draw(mine([epoch(1, 1e-9, **{"BLEU-4": 8e-8}), epoch(2, 0.0, **{"BLEU-4": 7e-8})]))
+    assert [axes.get_ylim() for axes in figure.axes[1:]] == [(0, 1), (0, 1)]

@@ -9,7 +9,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs the training extra")
 
 from showtell.errors import CheckpointError, DataError, RecipeError  # noqa: E402
-from showtell.models.word_vectors import load_word_vectors  # noqa: E402
+from showtell.models.word_vectors import begin_with, read_word_vectors  # noqa: E402
 from showtell.recipe import read_recipe  # noqa: E402
 from showtell.training.checkpoint import latest_checkpoint  # noqa: E402
 from showtell.training.lessons import add_captions, read_examples, text_examples  # noqa: E402
@@ -57,11 +57,11 @@ def test_captions_are_added_to_their_pictures_by_id_and_by_path(few_shapes, tmp_
             {"path": "broken.png", "error": "damaged"},
         ],
     )
-    more = add_captions(examples, [file], alone=False)
+    more = add_captions(examples, [file], alone=False).examples
     assert more[0].captions == (*first.captions, "a red dot")
     assert more[1].captions == (*second.captions, "a blue dot", "one more")
     assert more[2:] == examples[2:]
-    alone = add_captions(examples, [file], alone=True)
+    alone = add_captions(examples, [file], alone=True).examples
     assert [(e.id, e.captions) for e in alone] == [(first.id, ("a red dot",)), (second.id, ("a blue dot", "one more"))]
 
 
@@ -74,6 +74,34 @@ def test_a_picture_of_nobodys_is_learnt_from_too(few_shapes, tmp_path):
     assert len(trainer.splits.val) == 6
     assert trainer.train()
     assert open_run(tmp_path / "run").source.captions == [str(file)]
+
+
+def test_nothing_is_learnt_of_pictures_that_are_to_judge(few_shapes, tmp_path):
+    own = _train_examples(few_shapes)
+    held = [example for example in read_examples(Request(data=few_shapes)) if example.split in ("val", "test")]
+    shutil.copy(held[0].image, tmp_path / "copy.png")  # the same picture under another name
+    (tmp_path / "link.png").symlink_to(held[1].image)
+    rows = [
+        {"id": own[0].id, "caption": "a red dot"},
+        {"id": held[2].id, "path": "elsewhere.png", "caption": "by its id"},
+        {"path": str(held[3].image), "caption": "by its path"},
+        {"path": "copy.png", "caption": "by its bytes"},
+        {"path": "link.png", "caption": "by where it leads"},
+    ]
+    file = _write(tmp_path / "told.jsonl", rows)
+    trainer, said = _trainer(few_shapes, tmp_path / "run", captions=(file,))
+    assert "note: 4 captions of --captions are left out: their pictures are of val or test" in said
+    learnt = {picture.example.id for picture in trainer.splits.train}
+    assert learnt == {example.id for example in own}
+    captions = {caption for picture in trainer.splits.train for caption in picture.example.captions}
+    assert "a red dot" in captions
+    assert not any(caption.startswith("by ") for caption in captions)
+
+
+def test_a_line_of_an_unknown_picture_needs_a_path(few_shapes, tmp_path):
+    file = _write(tmp_path / "told.jsonl", [{"id": "nobody", "caption": "a red dot"}])
+    with pytest.raises(DataError, match=r"told\.jsonl:1: the data set has no picture 'nobody', and the line no `path`"):
+        add_captions(_train_examples(few_shapes), [file], alone=False)
 
 
 def test_the_words_are_those_of_the_data_sets_own_captions(few_shapes, tmp_path):
@@ -225,7 +253,9 @@ def test_vectors_come_to_the_rows_of_their_words(tmp_path):
     table = torch.nn.Embedding(len(vocabulary), 3)
     before = table.weight.detach().clone()
     path = _vectors(tmp_path, ["3 3", "red 1 0 -1", "<end> 9 9 9", "zebra 5 5 5", "two words 7 7 7", "blue 0 2 -2"])
-    assert load_word_vectors(path, table, vocabulary) == 2
+    found = read_word_vectors(path, 3, vocabulary)
+    assert len(found) == 2
+    begin_with(found, table)
     after = table.weight.detach()
     vectors = np.array([[1, 0, -1], [0, 2, -2]], float)
     scale = float(before.std()) / vectors.std(ddof=1)
@@ -240,13 +270,14 @@ def test_vectors_come_to_the_rows_of_their_words(tmp_path):
     [
         (["red 1 2"], r"vectors\.txt:1: found 2 numbers, expected 3 as decoder\.embedding says"),
         (["dot 1 2 3", "red 1 2 x"], r"vectors\.txt:2: .*expected numbers behind 'red'"),
+        (["red 1 2 nan"], r"vectors\.txt:1: a number that is not finite"),
         (["zebra 1 2 3"], "holds no word of the vocabulary"),
     ],
 )
 def test_a_file_that_does_not_fit_is_told(tmp_path, lines, message):
     vocabulary = Vocabulary.build(["red dot"])
     with pytest.raises(DataError, match=message):
-        load_word_vectors(_vectors(tmp_path, lines), torch.nn.Embedding(len(vocabulary), 3), vocabulary)
+        read_word_vectors(_vectors(tmp_path, lines), 3, vocabulary)
 
 
 def test_a_run_begins_with_them_and_says_how_many(few_shapes, tmp_path):

@@ -6,13 +6,15 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs the training extra")
 
-from showtell.training.augment import random_crops  # noqa: E402
+from showtell.errors import RecipeError  # noqa: E402
+from showtell.recipe import read_recipe  # noqa: E402
+from showtell.training.augment import hide_regions, random_crops  # noqa: E402
 from showtell.training.learning import dropouts_of, set_dropout  # noqa: E402
-from showtell.training.objective import as_drawn, attention_penalty, with_own_words  # noqa: E402
+from showtell.training.objective import Whole, as_drawn, attention_penalty, with_own_words  # noqa: E402
 from showtell.training.sampling import epoch_batches  # noqa: E402
 from showtell.training.teacher import distillation_loss  # noqa: E402
 from showtell.vocabulary import END, PAD, SPECIALS, START  # noqa: E402
-from tiny_training import LEARNING, PIXELS, tiny_trainer  # noqa: E402
+from tiny_training import FEATURES, LEARNING, PIXELS, tiny_trainer  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
@@ -234,3 +236,46 @@ def test_crops_are_seen_in_training_and_not_in_use(few_shapes, tmp_path):
     whole, _ = trainer.store.read(batch.rows)
     assert part.inputs.shape == whole.shape
     assert not torch.equal(part.inputs, torch.from_numpy(whole))
+
+
+# Regions
+
+
+def test_about_that_share_of_the_real_regions_is_hidden_and_never_all():
+    torch.manual_seed(1)
+    real = torch.ones(200, 50, dtype=torch.bool)
+    real[:, 40:] = False
+    seen = hide_regions(real, 0.3)
+    assert not (seen & ~real).any()
+    assert seen.sum().item() / real.sum().item() == pytest.approx(0.7, abs=0.02)
+    assert not torch.equal(seen[0], seen[1])
+    assert hide_regions(real, 0.999).any(1).all()
+    assert torch.equal(hide_regions(real, 0.0), real)
+
+
+@pytest.mark.parametrize("base", [FEATURES, PIXELS])
+def test_regions_are_hidden_from_captions_told_and_from_learning_alike(few_shapes, tmp_path, base):
+    settings = ("training.hide_regions=0.4", "training.reward={cider = 1.0}")
+    trainer, _ = tiny_trainer(few_shapes, tmp_path / "run", *settings, base=base)
+    batch = next(epoch_batches(trainer.splits.train, trainer.options, 0))
+    seen = []
+    start = trainer.model.decoder.start
+
+    def watched(regions, mask=None):
+        seen.append(mask)
+        return start(regions, mask)
+
+    trainer.model.decoder.start = watched
+    (part,) = trainer.objective.parts(trainer.model, batch, 1)
+    whole = Whole(len(batch.rows), part.words, part.told_words)
+    trainer.objective.loss(trainer.model, trainer.learner, part, whole, 0.0)
+    told, learnt = seen
+    assert 0.4 < told.float().mean().item() < 0.8
+    assert torch.equal(told, learnt)
+
+
+def test_a_hidden_share_of_one_region_is_refused():
+    with pytest.raises(RecipeError, match=r"hide_regions needs several regions, encoder\.output=pooled gives one"):
+        read_recipe("merge", ["training.hide_regions=0.2"])
+    with pytest.raises(RecipeError, match=r"training\.hide_regions is 1\.0, expected 0 or more and less than 1"):
+        read_recipe("pocket", ["training.hide_regions=1.0"])

@@ -1,6 +1,7 @@
 """The command line: one thin module per command, loaded only when that command runs."""
 
 import os
+import re
 import sys
 from importlib import import_module
 
@@ -25,6 +26,10 @@ COMMANDS = {
     "recipes": "List recipes, or show one.",
     "info": "Tell versions, paths and devices.",
 }
+
+_NO_MEMORY = re.compile("can't allocate memory|out of memory", re.IGNORECASE)  # as torch says it, of any device
+_ASKED = re.compile(r"(?:tried to|Tried to|Unable to) allocate ([\d.]+ \w+)")
+_LONGEST = 500  # characters of an error that is none of ours
 
 
 class LazyGroup(click.Group):
@@ -78,5 +83,17 @@ def main() -> None:
     except Exception as error:
         if debug:
             raise
-        click.echo(f"showtell: unexpected {type(error).__name__}: {error}; `--debug` shows where", err=True)
+        click.echo(f"showtell: {_unexpected(error)}; `--debug` shows where", err=True)
         sys.exit(1)
+
+
+def _unexpected(error: Exception) -> str:
+    """What to say, in one line, of an error that is none of ours."""
+    text = " ".join(str(error).split())
+    if isinstance(error, MemoryError) or _NO_MEMORY.search(text):
+        asked = f" ({found[1]} asked for)" if (found := _ASKED.search(text)) else ""
+        return (
+            f"not enough memory{asked}: take fewer pictures at a time (--batch, or "
+            "in training training.batch or training.parts), smaller ones, or a smaller model"
+        )
+    return f"unexpected {type(error).__name__}: {text[:_LONGEST]}"

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
+from showtell.cli.options import check_file
 from showtell.errors import ImageError, RecipeError, ShowtellError
 
 if TYPE_CHECKING:
@@ -133,8 +134,7 @@ def _check_usage(attention: str | None, out: str | None, decoding: dict[str, Any
     if attention and Path(attention).suffix.lower() != ".png":
         raise click.UsageError(f"--attention {attention}: expected a file name that ends in .png")
     for option, file in (("--attention", attention), ("--out", out)):
-        if file and not Path(file).parent.is_dir():
-            raise click.UsageError(f"{option} {file}: the folder {Path(file).parent} does not exist; make it first")
+        check_file(option, Path(file) if file else None)
 
 
 def _options(captioner: Captioner, decoding: dict[str, Any]) -> DecodeOptions:

@@ -6,6 +6,7 @@ import click
 
 from showtell.cli.data_download import command as download
 from showtell.cli.data_show import command as show
+from showtell.cli.options import check_file
 
 _FOLDER = click.Path(path_type=Path)
 
@@ -91,6 +92,7 @@ def split(
     path = out or folder / SPLITS_FILE
     if path.exists() and not force:
         raise DataError(f"{path}: there is a split already; --force replaces it, --out writes another file")
+    check_file("--out", path)
     # Not read_dataset: a stored split that is being replaced may be damaged.
     dataset = read_own(folder, format=format_name, image_folder=images)
     if out is None and not force and any(example.split for example in dataset.examples):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from showtell.cli.options import metric_options, regions_option
+from showtell.cli.options import check_file, metric_options, regions_option
 from showtell.errors import RecipeError
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def command(
     from showtell.cli import scores
 
     names = scores.names_of(metrics, documents, spice_models, per_picture)
-    scores.check_place("--out", out)
+    check_file("--out", out)
     from showtell.captioner import Captioner
     from showtell.data.readers import read_dataset
     from showtell.evaluation import evaluate

@@ -1,5 +1,6 @@
 """Options that several commands share."""
 
+import os
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from showtell.errors import MissingExtraError
+from showtell.errors import MissingExtraError, ShowtellError
 
 if TYPE_CHECKING:
     from showtell.training.request import Request
@@ -68,16 +69,41 @@ def settings_of(settings: Sequence[str], limit_captions: int | None, seed: int |
     return [*settings, *(f"{key}={value}" for key, value in named.items() if value is not None)]
 
 
+def check_file(option: str, file: Path | None) -> None:
+    """Tell before the work, not after it, that the file which `option` names cannot be written.
+
+    Raises `UsageError` where it is a folder or its folder is not there, `ShowtellError` where the disk refuses.
+    """
+    if file is None:
+        return
+    from showtell.files import check_writable
+
+    try:
+        if file.is_dir():
+            raise click.UsageError(f"{option} {file}: is a folder, expected a file to write; name a file in it")
+        if not file.parent.is_dir():
+            raise click.UsageError(f"{option} {file}: the folder {file.parent} does not exist; make it first")
+        device = file.exists() and not file.is_file()
+        folder = file.resolve().parent  # of a link, where it leads
+    except (OSError, RuntimeError) as error:
+        raise ShowtellError(f"{option} {file}: cannot be looked at ({error}); name another file") from error
+    if device or file.parts[:2] in (("/", "dev"), ("/", "proc")):  # written as it comes
+        if not os.access(file, os.W_OK):
+            raise ShowtellError(f"{option} {file}: cannot be written (Permission denied); name another file")
+        return
+    try:
+        check_writable(folder)
+    except ShowtellError as error:
+        raise ShowtellError(f"{option} {file}: {error}") from error
+
+
 def png_option(name: str, **attributes: Any) -> Callable[[Command], Command]:
     """An option that names a PNG file to write; what cannot be one is wrong usage."""
 
     def check(context: click.Context, parameter: click.Parameter, path: Path | None) -> Path | None:
         if path and path.suffix.lower() != ".png":
             raise click.UsageError(f"{name} {path}: expected a file name that ends in .png")
-        if path and path.is_dir():
-            raise click.UsageError(f"{name} {path}: is a folder, expected a file to write; name a file in it")
-        if path and not path.parent.is_dir():
-            raise click.UsageError(f"{name} {path}: the folder {path.parent} does not exist; make it first")
+        check_file(name, path)
         return path
 
     return click.option(name, type=click.Path(path_type=Path), metavar="FILE.png", callback=check, **attributes)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from showtell.cli.options import metric_options
+from showtell.cli.options import check_file, metric_options
 from showtell.errors import ShowtellError
 from showtell.names import printable
 
@@ -78,7 +78,7 @@ def command(
     from showtell.cli import scores
 
     names = scores.names_of(metrics, documents, spice_models, per_picture)
-    scores.check_place("--save-documents", save_documents)
+    check_file("--save-documents", save_documents)
     given = {path.resolve() for path in (candidates, *references, versus, training, documents) if path}
     for name, path in (("--per-picture", per_picture), ("--save-documents", save_documents)):
         if path and path.resolve() in given:

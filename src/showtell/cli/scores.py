@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from showtell.cli.options import check_file
 from showtell.errors import DataError
 
 if TYPE_CHECKING:
@@ -38,16 +39,8 @@ def names_of(
         raise click.UsageError("--spice-models is for SPICE; add spice to --metrics")
     if per_picture and per_picture.suffix.lower() not in (".csv", ".jsonl"):
         raise click.UsageError(f"--per-picture {per_picture}: expected a file name that ends in .csv or .jsonl")
-    check_place("--per-picture", per_picture)
+    check_file("--per-picture", per_picture)
     return names
-
-
-def check_place(option: str, file: Path | None) -> None:
-    """Raise `UsageError` where a file cannot be written: its folder is not there, or it is one itself."""
-    if file and file.is_dir():
-        raise click.UsageError(f"{option} {file}: is a folder, expected a file to write; name a file in it")
-    if file and not file.parent.is_dir():
-        raise click.UsageError(f"{option} {file}: the folder {file.parent} does not exist; make it first")
 
 
 def tell_missing(sets: Sequence[Measured]) -> bool:

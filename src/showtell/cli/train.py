@@ -78,11 +78,14 @@ def command(
         start_from=start_from,
         say=lambda line: click.echo(line, err=True),
     )
-    if not trainer.group.leads:
-        return 0 if trainer.train() else 130
-    with Reporter(trainer, click.echo) as reporter:
-        trainer.on_epoch = reporter.epoch
-        reporter.begin()
+    if trainer.group.leads:
+        with Reporter(trainer, click.echo) as reporter:
+            trainer.on_epoch = reporter.epoch
+            reporter.begin()
+            finished = trainer.train()
+            reporter.end(finished)
+    else:
         finished = trainer.train()
-        reporter.end(finished)
-    return 0 if finished else 130
+    code = 0 if finished else 130
+    trainer.group.end(code)
+    return code

@@ -56,7 +56,9 @@ class DecodeOptions:
             )
         if not 0 <= self.diversity < math.inf:
             raise RecipeError(f"decoding.diversity is {self.diversity}, expected 0 or more")
-        if not self.temperature > 0:
+        if not math.isfinite(self.length_penalty):
+            raise RecipeError(f"decoding.length_penalty is {self.length_penalty}, expected a finite number")
+        if not 0 < self.temperature < math.inf:
             raise RecipeError(f"decoding.temperature is {self.temperature}, expected more than 0")
         if not 0 < self.top_p <= 1:
             raise RecipeError(f"decoding.top_p is {self.top_p}, expected more than 0 and at most 1")

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from showtell.bundle import Manifest, RegionGeometry, read_bundle, write_bundle
+from showtell.bundle import Manifest, RegionGeometry, check_place, read_bundle, write_bundle
 from showtell.decoding.search import generate
-from showtell.errors import DataError, ExportError, FeatureError, ImageError
+from showtell.errors import BundleError, DataError, ExportError, FeatureError, ImageError
 from showtell.export.card import write_card
 from showtell.export.graphs import compress, encoder_graph, start_graph, step_graph
 from showtell.files import write_text
@@ -79,6 +79,7 @@ def export_bundle(
     is written then.
     """
     labels = labels or Labels()
+    check_place(out)
     run = open_run(run_folder)
     model, encoder, checkpoint = load_best(run)
     progress, _ = read_state(checkpoint)
@@ -130,6 +131,13 @@ def bundle_of_run(run_folder: Path) -> Path:
     folder = run_folder / FOLDER
     if exported_bundle(run_folder) is None:
         mark = export_mark(run_folder)  # before: the run may be training
+        try:
+            check_place(folder)
+        except BundleError as error:
+            raise ExportError(
+                f"{error}. A run keeps its bundle there: `showtell export {run_folder} --out DIR` makes one elsewhere, "
+                "to be named in its place"
+            ) from error
         export_bundle(run_folder, folder)
         write_text(run_folder / MARK, mark)
     return folder

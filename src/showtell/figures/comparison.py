@@ -60,6 +60,9 @@ def _scores(axes: "Axes", comparison: Comparison, metric: str) -> None:
     axes.set_ylim(max(count, _ROWS_OF_ROOM) - 0.55, -0.65)
     axes.grid(False, axis="y")
     axes.margins(x=0.06)
+    low, high = axes.get_xlim()
+    if high - low < 1:  # a point at least: of scores near 0 no axis of 1e-8
+        axes.set_xlim(min((low + high) / 2 - 0.5, low), max((low + high) / 2 + 0.5, high))
 
 
 def _told(one: Scored, metric: str) -> str:

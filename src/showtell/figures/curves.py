@@ -113,7 +113,7 @@ def draw_curves(runs: Sequence[Curves], more: Sequence[Panel] = ()) -> "Figure":
         for i, run in enumerate(runs):
             _line(axes, run, f"val {name}", i)
         highest = max((value for run in runs for value in run.series(f"val {name}")[1]), default=0.0)
-        axes.set_ylim(0, 1.06 * highest or 1.0)  # room for the dot of the best epoch
+        axes.set_ylim(0, max(1.06 * highest, 1.0))  # room for the best epoch's dot; near 0 no axis of 1e-8
     for axes in panels[:told]:
         _epochs(axes, runs)
     for axes, draw in zip(panels[told:], more, strict=False):

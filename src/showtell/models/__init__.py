@@ -1,7 +1,7 @@
 """Torch: encoders from timm, one file per decoder architecture."""
 
 from showtell.models.attend import AttendDecoder
-from showtell.models.decoder import Decoder
+from showtell.models.decoder import Decoder, several_regions
 from showtell.models.encoder import Encoder
 from showtell.models.init_inject import InitInjectDecoder
 from showtell.models.merge import MergeDecoder
@@ -25,6 +25,10 @@ ARCHITECTURES: dict[str, type[Decoder]] = {
 
 
 def build_decoder(recipe: Recipe, encoder: Encoder, vocabulary_size: int) -> Decoder:
-    """The decoder that a recipe names, with random weights, for the regions of an encoder."""
+    """The decoder that a recipe names, with random weights, for the regions of an encoder.
+
+    Raises `RecipeError` where it takes one vector for a picture and gets a grid, or the other way round.
+    """
+    several_regions(recipe.decoder.architecture, encoder.region_count)
     architecture = ARCHITECTURES[recipe.decoder.architecture]
     return architecture(recipe.decoder, encoder.region_count, encoder.region_size, vocabulary_size)

@@ -14,6 +14,8 @@ from torch.nn import functional as F
 
 from showtell.errors import RecipeError
 
+ONE_VECTOR = ("init-inject", "merge", "show-and-tell")  # architectures that see a picture as one region
+
 
 class Told(NamedTuple):
     """What teacher forcing gives."""
@@ -112,6 +114,15 @@ def mean_region(regions: Tensor, mask: Tensor | None) -> Tensor:
 def valid_words(lengths: Tensor, steps: int) -> Tensor:
     """Lengths (B, K) -> (B, K, T) bool, true where a word is told."""
     return torch.arange(steps, device=lengths.device) < lengths.unsqueeze(2)
+
+
+def several_regions(architecture: str, region_count: int) -> None:
+    """Raise `RecipeError` where an architecture that attends to regions would get one vector for a picture."""
+    if region_count == 1 and architecture not in ONE_VECTOR:
+        raise RecipeError(
+            f"decoder {architecture} attends to regions, the encoder gives one, which leaves nothing to choose from; "
+            f"set encoder.output=grid and a larger encoder.size, or take one of {', '.join(ONE_VECTOR)}"
+        )
 
 
 def one_region(architecture: str, region_count: int) -> None:

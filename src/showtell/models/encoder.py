@@ -5,9 +5,12 @@ Where regions come from files, `RegionFiles` stands in an encoder's place.
 B pictures, S side in pixels, R regions, D region size.
 """
 
+import difflib
 import hashlib
 import json
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -201,11 +204,19 @@ def build_encoder(options: EncoderOptions, *, weights: Path | None = None, confi
         try:
             network = _cut(create_feature_extractor(network.eval(), {options.layer: "layer"}))
         except ValueError as error:
-            raise EncoderError(f"{options.name} has no layer {options.layer!r} ({error})") from error
+            raise EncoderError(_no_layer(network, options)) from error
     if weights:
         _load(network, weights)
     licence = str(preparation.get("licence", getattr(network, "pretrained_cfg", {}).get("license", "") or "unknown"))
     return Encoder(network, options, images, licence if weights or from_timm else "none: random initial weights")
+
+
+def _no_layer(network: nn.Module, options: EncoderOptions) -> str:
+    """What to say where a network has no layer of a name: those that are near, or else those on top."""
+    names = [name for name, _ in network.named_modules() if name]
+    near = difflib.get_close_matches(options.layer, names, n=4)
+    found = f"near are {', '.join(near)}" if near else f"on top are {', '.join(n for n in names if '.' not in n)}"
+    return f"{options.name} has no layer {options.layer!r}; {found}"
 
 
 def _cut(network: Any) -> nn.Module:
@@ -224,10 +235,11 @@ def _cut(network: Any) -> nn.Module:
 
 def _create(options: EncoderOptions, *, pretrained: bool) -> nn.Module:
     try:
-        network = timm.create_model(options.name, pretrained=pretrained, num_classes=0, **options.arguments)
+        with _quiet_hub():
+            network = timm.create_model(options.name, pretrained=pretrained, num_classes=0, **options.arguments)
     except Exception as error:  # timm raises what its hub client raises: OSError, RuntimeError, its own
-        if options.name.split(".")[0] not in timm.list_models():
-            close = timm.list_models(f"*{options.name.split('.')[0][:8]}*")[:4]
+        if (name := options.name.split(".")[0]) not in timm.list_models():
+            close = difflib.get_close_matches(name, timm.list_models(), n=4)
             raise EncoderError(
                 f"timm knows no model {options.name!r}; near are {', '.join(close) or 'none'}; see timm.list_models()"
             ) from error
@@ -239,6 +251,18 @@ def _create(options: EncoderOptions, *, pretrained: bool) -> nn.Module:
     if not isinstance(network, nn.Module):
         raise EncoderError(f"{options.name}: timm gave {type(network).__name__}, expected a network")
     return network
+
+
+@contextmanager
+def _quiet_hub() -> Iterator[None]:
+    """Without what the hub's client tells of each try; the last failure is an error, and told as one."""
+    logger = logging.getLogger("huggingface_hub")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _read_config(weights: Path | None, config: Path | None) -> Mapping[str, Any]:

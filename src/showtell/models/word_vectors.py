@@ -6,6 +6,7 @@ Pennington, Socher, Manning: "GloVe: Global Vectors for Word Representation", EM
 V vocabulary size, E embedding size.
 """
 
+import math
 from pathlib import Path
 
 import torch
@@ -15,13 +16,11 @@ from showtell.errors import DataError
 from showtell.vocabulary import SPECIALS, Vocabulary
 
 
-def load_word_vectors(path: Path, embedding: nn.Embedding, vocabulary: Vocabulary) -> int:
-    """Put a file's vectors into the rows of `embedding` (V, E) whose words it holds; returns how many that are.
+def read_word_vectors(path: Path, size: int, vocabulary: Vocabulary) -> dict[int, list[float]]:
+    """The vectors that a file holds of words of the vocabulary, by the words' numbers, `size` numbers each.
 
-    They are scaled, all by one number, to the spread that the embedding has: what it was made to begin with. Raises
-    `DataError` where the file cannot be read, has vectors of another size, or holds no word of the vocabulary.
+    Raises `DataError` where the file cannot be read, has vectors of another size, or holds no word of the vocabulary.
     """
-    size = embedding.embedding_dim
     found: dict[int, list[float]] = {}
     try:
         with path.open(encoding="utf-8", errors="replace") as lines:
@@ -40,12 +39,21 @@ def load_word_vectors(path: Path, embedding: nn.Embedding, vocabulary: Vocabular
                         found[place] = [float(value) for value in values]
                     except ValueError as error:
                         raise DataError(f"{path}:{number}: {error}, expected numbers behind {word!r}") from error
+                    if not all(map(math.isfinite, found[place])):
+                        raise DataError(f"{path}:{number}: a number that is not finite, expected finite ones")
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
     if not found:
         raise DataError(f"{path}: holds no word of the vocabulary, which has {vocabulary.words[4:8]}...")
+    return found
+
+
+def begin_with(found: dict[int, list[float]], embedding: nn.Embedding) -> None:
+    """Put vectors into the rows of `embedding` (V, E).
+
+    They are scaled, all by one number, to the spread that the embedding has: what it was made to begin with.
+    """
     vectors = torch.tensor(list(found.values()))
     with torch.no_grad():
         vectors *= embedding.weight.std() / vectors.std().clamp(min=1e-12)
         embedding.weight[list(found)] = vectors.to(embedding.weight)
-    return len(found)

@@ -10,35 +10,25 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from showtell.errors import ShowtellError
-from showtell.files import replace_folder
+from showtell.files import SYSTEM_FILES, check_writable, replace_folder
 from showtell.names import printable
 
 INDEX = "index.html"
 MARK = '<meta name="generator" content="showtell evaluate">'  # stands near the start of the index
 _HEAD = 2048  # bytes of the index in which the mark must stand
 _OWN = re.compile(r"index\.html|[a-z]+\.(css|js)|(pictures|attention)(/\d+\.(jpg|js))?")
-_SYSTEM = frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})  # what file managers leave behind
 
 # An absolute path inside a message, up to its last separator: behind a blank, a quote or a bracket, as no address is.
 _FOLDERS = re.compile(r"""(?:(?<=[\s'"(=])|^)(?:[A-Za-z]:)?[\\/](?=\S)(?:[^,;:()'"\n]*[\\/])?""")
 
 
 def check_place(folder: Path) -> None:
-    """Raise `ShowtellError` where a page must not be written: anything but an older page, or an empty folder."""
+    """Raise `ShowtellError` where a page must not, or cannot be written: over anything but an older page."""
     name = printable(str(folder))
     try:
-        if not folder.exists():
-            return
-        if not folder.is_dir():
-            raise ShowtellError(f"{name}: is a file, expected the folder of a page; name another")
-        entries = sorted(path.name for path in folder.iterdir() if path.name not in _SYSTEM)
-        if entries and not _is_page(folder):
-            raise ShowtellError(f"{name}: exists and is no page of `showtell evaluate`; name another folder")
-        if foreign := _foreign(folder):
-            raise ShowtellError(
-                f"{name}: holds {printable(foreign)}, which is no part of the page; move it away, or name another "
-                "folder"
-            )
+        if folder.exists():
+            _check_old(folder, name)
+        check_writable(folder.resolve().parent)
     except OSError as error:
         raise ShowtellError(f"{name}: cannot be read ({error.strerror or error}); check its permissions") from error
 
@@ -75,6 +65,18 @@ def last_part(path: str | os.PathLike[str]) -> str:
     return text
 
 
+def _check_old(folder: Path, name: str) -> None:
+    if not folder.is_dir():
+        raise ShowtellError(f"{name}: is a file, expected the folder of a page; name another")
+    entries = sorted(path.name for path in folder.iterdir() if path.name not in SYSTEM_FILES)
+    if entries and not _is_page(folder):
+        raise ShowtellError(f"{name}: exists and is no page of `showtell evaluate`; name another folder")
+    if foreign := _foreign(folder):
+        raise ShowtellError(
+            f"{name}: holds {printable(foreign)}, which is no part of the page; move it away, or name another folder"
+        )
+
+
 def _is_page(folder: Path) -> bool:
     index = folder / INDEX
     if not index.is_file():
@@ -88,6 +90,6 @@ def _foreign(folder: Path) -> str | None:
     for place, folders, files in os.walk(folder):
         for name in sorted((*folders, *files)):
             relative = (Path(place) / name).relative_to(folder).as_posix()
-            if name not in _SYSTEM and not _OWN.fullmatch(relative):
+            if name not in SYSTEM_FILES and not _OWN.fullmatch(relative):
                 return relative
     return None

@@ -6,9 +6,9 @@ In this order: the name in Host, the origin of a page that asks, the key, the ra
 import hashlib
 import hmac
 import ipaddress
+import math
 import re
 import secrets
-import sys
 import time
 from typing import Any
 
@@ -197,25 +197,22 @@ _METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"
 
 def _body_size(headers: Headers, options: ServeOptions) -> int:
     """How many bytes the body may have, by its head. Raises `Problem` (413)."""
-    size = _announced(headers)
-    if size is None:
+    if "transfer-encoding" in headers:
         return options.max_body_bytes
+    size = _content_length(headers)
     if size > options.max_body_bytes:
         raise too_large(options)
-    return size
+    return int(size)
 
 
 def _much_to_discard(headers: Headers, options: ServeOptions) -> bool:
-    size = _announced(headers)
-    return size is None or size > DISCARDED * options.max_body_bytes
+    return "transfer-encoding" in headers or _content_length(headers) > DISCARDED * options.max_body_bytes
 
 
-def _announced(headers: Headers) -> int | None:
-    """What the head tells of the body's size; None where it comes in pieces, `sys.maxsize` for what is no number."""
-    if "transfer-encoding" in headers:
-        return None
+def _content_length(headers: Headers) -> float:
+    """Bytes; infinity where it makes no sense."""
     length = headers.get("content-length", "0")
-    return int(length) if length.isascii() and length.isdigit() and len(length) < 20 else sys.maxsize
+    return int(length) if length.isascii() and length.isdigit() and len(length) < 20 else math.inf
 
 
 def _digest(key: str) -> bytes:

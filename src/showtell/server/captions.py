@@ -1,8 +1,6 @@
 """POST /v1/captions: pictures as files, base64 or addresses -> captions with words, probabilities and attention."""
 
 import asyncio
-import base64
-import binascii
 import json
 import math
 from collections.abc import Mapping
@@ -16,6 +14,7 @@ from starlette.responses import Response
 
 from showtell.caption import Caption
 from showtell.server.captions_schema import CAPTIONS_OPENAPI, CAPTIONS_RESPONSES
+from showtell.server.data_address import base64_of, decode
 from showtell.server.problems import Problem
 from showtell.server.service import LIMITS, Asked, Service, service_of
 
@@ -158,14 +157,13 @@ def _texts(table: dict[str, Any], key: str) -> list[str]:
 
 def _decoded(text: str) -> bytes:
     """Base64, or a data address that holds it."""
-    if text.startswith("data:"):
-        head, comma, text = text.partition(",")
-        if not comma or not head.endswith(";base64"):
-            raise _bad("image is a data address without base64: expected data:image/...;base64,...")
+    data = base64_of(text) if text[:5].lower() == "data:" else text
+    if data is None:
+        raise _bad("image is a data address without base64: expected data:image/...;base64,...")
     try:
-        return base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise _bad("image is no base64; encode the file's bytes, without line breaks") from error
+        return decode(data)
+    except ValueError as error:
+        raise _bad("image is no base64; encode the whole file") from error
 
 
 def _asked(values: Mapping[str, Any]) -> Asked:

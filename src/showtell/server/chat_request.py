@@ -1,17 +1,15 @@
 """What a client of OpenAI's chat completions sends, and the pictures in it."""
 
-import binascii
 import re
 from collections.abc import Sequence
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from showtell.server.data_address import base64_of, decode
 from showtell.server.dialects import BadParameter
 
-_DATA = re.compile(r"data:[^,]{0,200};base64,", re.IGNORECASE)
 _ADDRESS = re.compile(r"https?://", re.IGNORECASE)
-_PIECE = 1 << 16  # characters that are decoded in one go: between pieces, other threads get their turn
 _DOT = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR4nGP4z8AAAAMBAQDJ/pLvAAAAAElFTkSuQmCC"  # one red pixel
 
 # Numbers that JSON has no words for (NaN, Infinity) are read by Python's parser; here they are refused.
@@ -115,14 +113,10 @@ def _address(part: Part) -> str:
 def _picture(address: str) -> bytes | str:
     if _ADDRESS.match(address):
         return address
-    if not (head := _DATA.match(address)):
+    data = base64_of(address)
+    if data is None:
         raise BadParameter("messages", "an image_url is neither data:image/...;base64,... nor an http(s) address")
-    text = "".join(address[head.end() :].split())
     try:
-        return b"".join(_decoded(text[start : start + _PIECE]) for start in range(0, len(text), _PIECE))
-    except ValueError as error:  # binascii.Error is one
+        return decode(data)
+    except ValueError as error:
         raise BadParameter("messages", "the data of an image_url is no base64; encode the whole file") from error
-
-
-def _decoded(piece: str) -> bytes:
-    return binascii.a2b_base64(piece, strict_mode=True)

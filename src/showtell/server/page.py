@@ -29,7 +29,7 @@ CONTENT_SECURITY_POLICY = "; ".join(
         "trusted-types 'none'",
     )
 )
-# Beside those that every answer of the server has: see `admission.SECURITY`.
+# Beside those of every answer, see admission.py.
 HEADERS = {
     "Content-Security-Policy": CONTENT_SECURITY_POLICY,
     "Permissions-Policy": "camera=(self), clipboard-write=(self), geolocation=(), microphone=()",

@@ -1,6 +1,6 @@
-"""Pictures changed at random while an encoder learns from them.
+"""What a picture shows, changed at random while a model learns from it.
 
-B pictures, S side in pixels.
+B pictures, S side in pixels, R regions.
 """
 
 import torch
@@ -22,3 +22,12 @@ def random_crops(pictures: Tensor, smallest: float) -> Tensor:
         part = picture[:, top : top + length, left : left + length].unsqueeze(0)
         cropped.append(F.interpolate(part, size=(side, side), mode="bilinear", antialias=True, align_corners=False))
     return torch.cat(cropped).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
+
+
+def hide_regions(mask: Tensor, share: float) -> Tensor:
+    """Mask (B, R), true where a region is real -> one that leaves out about `share` of those, bool (B, R).
+
+    One real region of each picture always stays. Torch's random numbers decide.
+    """
+    drawn = torch.rand(mask.shape, device=mask.device).masked_fill(~mask, -1)
+    return mask & ((drawn >= share) | (drawn == drawn.amax(1, keepdim=True)))

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from showtell.errors import CheckpointError
 from showtell.files import sync_folder, write_bytes
-from showtell.training.progress import Progress, best_checkpoint, latest_checkpoint, read_state
+from showtell.training.progress import Progress, best_checkpoint, latest_checkpoint, read_progress, read_state
 
 __all__ = [
     "AVERAGE",
@@ -39,6 +39,7 @@ __all__ = [
     "read_state",
     "read_weights",
     "save_checkpoint",
+    "weights_of",
 ]
 
 MODEL, AVERAGE = "model.safetensors", "average.safetensors"
@@ -99,6 +100,13 @@ def read_weights(checkpoint: Path) -> dict[str, Tensor]:
 def file_to_use(checkpoint: Path) -> str:
     """The weights to caption with: the moving average where there is one."""
     return AVERAGE if (checkpoint / AVERAGE).exists() else MODEL
+
+
+def weights_of(run: Path) -> Path:
+    """The file of the weights that a run captions with. Raises `CheckpointError` where it has none yet, or is none."""
+    read_progress(run)
+    checkpoint = best_checkpoint(run)
+    return checkpoint / file_to_use(checkpoint)
 
 
 def load_part(checkpoint: Path, part: str, module: nn.Module) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from showtell.errors import CheckpointError
 from showtell.model_folder import MANIFEST
 from showtell.recipe import Recipe, recipe_from_dict
-from showtell.training.progress import best_checkpoint
+from showtell.training.progress import best_checkpoint, no_run
 
 FOLDER, MARK = "bundle", "bundle-of.txt"
 
@@ -21,7 +21,7 @@ def recipe_of_run(run: Path) -> Recipe:
     try:
         table = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise CheckpointError(f"{run}: not a run of `showtell train` ({error})") from error
+        raise CheckpointError(f"{run}: not a run of `showtell train` ({no_run(run, error)})") from error
     return recipe_from_dict(table, where=str(path))
 
 

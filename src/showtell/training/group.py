@@ -7,6 +7,7 @@ decided from sums that every process has, so all of them go the same way.
 """
 
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TypeVar
@@ -33,6 +34,18 @@ class Group:
             if not distributed.is_initialized():
                 distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
             self.rank, self.size = distributed.get_rank(), distributed.get_world_size()
+
+    def end(self, code: int) -> None:
+        """End this process with an exit code if it is one of several, when all of them are done; else do nothing.
+
+        Python is not taken down first: torch's threads for a group, which nothing but that ends, may let go of their
+        last tensors when there is no Python any more, and then a process that has done all it should aborts
+        (https://github.com/pytorch/pytorch/pull/179291).
+        """
+        if self.size > 1:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
 
     @property
     def leads(self) -> bool:

@@ -2,7 +2,8 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from filecmp import cmp
 from pathlib import Path
 from typing import Any
 
@@ -27,24 +28,42 @@ def read_examples(request: Request) -> list[Example]:
     return examples
 
 
-def add_captions(examples: Sequence[Example], files: Sequence[Path], *, alone: bool) -> list[Example]:
+@dataclass(frozen=True)
+class Added:
+    """Training examples with further captions, and how many were left out as their pictures are not to be learnt."""
+
+    examples: list[Example]
+    held_out: int
+
+
+def add_captions(
+    examples: Sequence[Example], files: Sequence[Path], *, all_examples: Sequence[Example] = (), alone: bool
+) -> Added:
     """Training examples with the captions of `files`, beside their own ones or, with `alone`, in their place.
 
     A file holds JSON lines as `showtell caption --format jsonl` and `showtell evaluate --out` write them: `caption`,
     and the picture as `id` or `path`; relative paths count from the file. A picture that is no training example becomes
-    one. With `alone`, examples without a caption are left out. Raises `DataError` naming the file and the line.
+    one, unless `all_examples` tell, by its id, path or bytes, that it is of val or test: these are never learnt. With
+    `alone`, examples without a caption are left out. Raises `DataError` naming the file and the line.
     """
+    if not files:
+        return Added([example for example in examples if example.captions and not alone], 0)
     by_id = {example.id: example for example in examples}
-    by_path = {example.image.absolute(): example.id for example in examples}
+    by_path = {example.image.resolve(): example.id for example in examples}
+    held = _HeldOut([example for example in all_examples if example.split in ("val", "test")])
+    held_out = 0
     added: dict[str, list[str]] = {}
     for file in files:
         for number, line in enumerate(_lines(file), 1):
             name, path, caption = _added(line, file, number)
             if name not in by_id:
-                name = by_path.get(path, str(path))
-            if name not in by_id:
-                by_id[name] = Example(id=name, image=path, split="train")
-                by_path[path] = name
+                if name in held.ids or (path and held.holds(path)):
+                    held_out += 1
+                    continue
+                if path is None:
+                    raise DataError(f"{file}:{number}: the data set has no picture {name!r}, and the line no `path`")
+                name = by_path.setdefault(path, str(path))
+                by_id.setdefault(name, Example(id=name, image=path, split="train"))
             if caption:
                 added.setdefault(name, []).append(caption)
     found = []
@@ -52,7 +71,30 @@ def add_captions(examples: Sequence[Example], files: Sequence[Path], *, alone: b
         own = () if alone else example.captions
         if own or name in added:
             found.append(replace(example, captions=(*own, *added.get(name, ()))))
-    return found
+    return Added(found, held_out)
+
+
+class _HeldOut:
+    """The pictures that nothing may be learnt of: by id, by path, and by what their files hold."""
+
+    def __init__(self, examples: Sequence[Example]) -> None:
+        self.ids = {example.id for example in examples}
+        self._paths = {example.image.resolve() for example in examples}
+        self._sizes: dict[int, list[Path]] | None = None  # made at the first file that is none of these
+
+    def holds(self, path: Path) -> bool:
+        """Whether a file is one of these, or has the same bytes under another name."""
+        if path in self._paths:
+            return True
+        if self._sizes is None:
+            self._sizes = {}
+            for own in self._paths:
+                if own.is_file():
+                    self._sizes.setdefault(own.stat().st_size, []).append(own)
+        try:
+            return any(cmp(path, own, shallow=False) for own in self._sizes.get(path.stat().st_size, []))
+        except OSError:  # it is left out later, with the reason
+            return False
 
 
 def text_examples(file: Path) -> list[Example]:
@@ -74,12 +116,12 @@ def _lines(file: Path) -> list[str]:
         raise DataError(f"{file}: cannot be read ({error}); expected a text file in UTF-8") from error
 
 
-def _added(line: str, file: Path, number: int) -> tuple[str, Path, str]:
-    """Id, absolute path and caption of one line; the caption is empty where the line tells of a failure."""
+def _added(line: str, file: Path, number: int) -> tuple[str, Path | None, str]:
+    """Id, whole path, if there is one, and caption of one line; the caption is empty where it tells of a failure."""
     try:
         row: Any = json.loads(line)
         if "error" in row:
-            return str(row.get("id", "")), (file.parent / row["path"]).absolute(), ""
+            return str(row.get("id", "")), (file.parent / row["path"]).resolve(), ""
         caption, path = row["caption"], row.get("path", "")
         if not isinstance(caption, str) or not isinstance(path, str) or not (path or "id" in row):
             raise TypeError
@@ -88,4 +130,4 @@ def _added(line: str, file: Path, number: int) -> tuple[str, Path, str]:
             f"{file}:{number}: found {line[:60]!r}, expected a JSON object with `caption` and `path` or `id`, as "
             "`showtell evaluate --out FILE` writes them"
         ) from error
-    return str(row.get("id", "")), (file.parent / path).absolute(), caption
+    return str(row.get("id", "")), (file.parent / path).resolve() if path else None, caption

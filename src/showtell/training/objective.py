@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from showtell.models.captioner import CaptionModel
 from showtell.models.decoder import Told, valid_words
 from showtell.recipe import TrainingOptions
-from showtell.training.augment import random_crops
+from showtell.training.augment import hide_regions, random_crops
 from showtell.training.dataset import Batch
 from showtell.training.self_critical import BANNED, Critic, self_critical_loss
 from showtell.training.self_critical import Told as Rewarded
@@ -31,7 +31,7 @@ class Part:
 
     batch: Batch
     inputs: Tensor  # rows of the store: (B, R, D), or pictures (B, S, S, 3)
-    mask: Tensor | None  # (B, R)
+    mask: Tensor | None  # (B, R) true where a region is real and not hidden; None where all are
     counts: bool = True  # false for a stand-in of a process for which no picture was left
     told: Rewarded | None = None  # captions of the model's own, if they are rewarded
 
@@ -101,6 +101,11 @@ class Objective:
         inputs, mask = load_rows(self.store, chosen.rows, self.device)
         if self.options.crop < 1:
             inputs = random_crops(inputs, self.options.crop)
+        if self.options.hide_regions:  # the same for telling captions and for learning from them
+            if mask is None:
+                count = inputs.shape[1] if model.encoder is None else model.encoder.region_count
+                mask = torch.ones(len(inputs), count, dtype=torch.bool, device=self.device)
+            mask = hide_regions(mask, self.options.hide_regions)
         if self.critic is None:
             return Part(chosen, inputs, mask)
         model.eval()

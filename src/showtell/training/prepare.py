@@ -1,6 +1,7 @@
 """From a recipe and a data set to a trainer: vocabulary, run folder, stores, splits. The one way in for CLI and SDK."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -8,24 +9,25 @@ import torch
 
 from showtell.data.example import Example
 from showtell.errors import CheckpointError, DataError, RecipeError
+from showtell.files import check_writable
 from showtell.models import build_decoder
 from showtell.models.encoder import Encoder, build_encoder
-from showtell.models.word_vectors import load_word_vectors
+from showtell.models.word_vectors import begin_with, read_word_vectors
 from showtell.recipe import FILES, EncoderOptions, Recipe, recipe_from_dict
 from showtell.region_files import measure
 from showtell.training.checkpoint import best_checkpoint, latest_checkpoint, load_part
 from showtell.training.dataset import by_split, fingerprint, pictures, vocabulary_of
 from showtell.training.device import choose_device
-from showtell.training.features import Filled, feature_store, fill, pixel_store
+from showtell.training.features import Filled, cache_folder, feature_store, fill, pixel_store
 from showtell.training.group import Group
 from showtell.training.learning import choose_learning
 from showtell.training.lessons import add_captions, read_examples, text_examples
 from showtell.training.loop import Splits, Trainer
 from showtell.training.request import Request, as_before, source_of
-from showtell.training.run import Run, create_run, load_best, open_run, same_but
+from showtell.training.run import Run, check_place, create_run, forgotten_on_error, open_run, same_but
 from showtell.training.sampling import caption_count, check_batch, training_part
 from showtell.training.store import BlankRows, Rows
-from showtell.training.teacher import Teacher
+from showtell.training.teacher import OpenedTeacher, Teacher, open_teacher
 
 
 def settle(request: Request, recipe: Recipe) -> tuple[Recipe, list[Example]]:
@@ -72,13 +74,16 @@ def fill_store(request: Request, encoder: Encoder, examples: Sequence[Example], 
 
 
 @dataclass(frozen=True)
-class _Ready:
-    """All that a trainer needs, on disk and read."""
+class _Begun:
+    """A run that stands, and what it learns from, before any picture is looked at."""
 
+    request: Request
     run: Run
-    store: Rows
-    splits: Splits
-    teachers: list[Teacher]
+    new: bool
+    learnt: list[Example]
+    val: list[Example]
+    teachers: list[OpenedTeacher]
+    vectors: dict[int, list[float]]  # of words, by number
 
 
 def prepare(
@@ -95,23 +100,22 @@ def prepare(
 
     `settings` change the recipe of a run that goes on ("training.epochs=30"). `start_from` is another run of the same
     architecture: its encoder, vocabulary and best decoder are where a new run begins. Started by torchrun, the
-    processes prepare one after the other, and train together. Raises the errors of `showtell.errors`.
+    processes prepare one after the other, and train together. Of a run that cannot begin nothing is left in `out`.
+    Raises the errors of `showtell.errors`.
     """
     group = Group(choose_device(request.device))
     if not group.leads:
         say = _silent
-    with group.in_turn():  # what the first writes, the others find
-        ready = _ready(request, out, recipe, settings, resume or not group.leads, start_from, say)
-    trainer = Trainer(ready.run, ready.store, ready.splits, group, say, ready.teachers)
-    if not (resume and trainer.resume()):
-        decoder = trainer.model.decoder
-        if ready.run.start_from is not None:
-            load_part(best_checkpoint(Path(ready.run.start_from)), "decoder", decoder)
-        else:
-            if request.word_vectors:
-                found = load_word_vectors(request.word_vectors, decoder.embed, ready.run.vocabulary)
-                say(f"{found:,} of {len(ready.run.vocabulary):,} words begin with vectors of {request.word_vectors}")
-            decoder.prepare([picture.captions for picture in ready.splits.train], ready.run.recipe.training.seed)
+    with ExitStack() as undo:
+        with group.in_turn():  # what the first writes, the others find
+            resume = resume or not group.leads
+            begun = _begin(request, out, recipe, settings, resume, start_from, say)
+            if begun.new:
+                undo.enter_context(forgotten_on_error(begun.run))
+            store, splits, teachers = _filled(begun, group, say)
+        trainer = Trainer(begun.run, store, splits, group, say, teachers)  # which the processes make together
+        if not (resume and trainer.resume()):
+            _first_weights(trainer, begun, say)
     return trainer
 
 
@@ -119,7 +123,7 @@ def _silent(_: str) -> None:
     pass
 
 
-def _ready(
+def _begin(
     request: Request,
     out: Path,
     recipe: Recipe | None,
@@ -127,10 +131,18 @@ def _ready(
     resume: bool,
     start_from: Path | None,
     say: Callable[[str], None],
-) -> _Ready:
+) -> _Begun:
+    """All that can be told to be wrong before the pictures are looked at, which can take hours, is told here."""
     before = open_run(out) if resume and (out / "recipe.json").exists() else None
     if before is not None:
-        request = as_before(request, before.source)
+        check_writable(out)
+        request = as_before(request, before)
+    elif recipe is None:
+        raise CheckpointError(f"{out}: no run to resume; start one with --recipe NAME")
+    else:
+        check_place(out)
+    if not request.text:
+        check_writable(request.features or cache_folder())
     if recipe is None:
         examples = read_examples(request)
     else:
@@ -139,37 +151,66 @@ def _ready(
         raise RecipeError("--text has no pictures, which --teacher and --captions are about; leave one of them out")
     lines = text_examples(request.text) if request.text else []
     train_split = by_split(examples, "train")
-    val_examples = [example for example in examples if example.split == "val" and example.captions]
-    # None where a kill came before the run's folder was whole, too.
-    run = None if before is None else _resumed(before, settings, request, examples, recipe)
-    recipe = recipe if run is None else run.recipe
-    if recipe is None:
-        raise CheckpointError(f"{out}: no run to resume; start one with --recipe NAME")
+    if before is not None:
+        run = _resumed(before, settings, request, examples, recipe, start_from)
+        recipe = run.recipe
+    assert recipe is not None
+    if request.text and recipe.encoder.train:
+        raise RecipeError("--text has no pictures from which an encoder could learn; set encoder.train=false")
     own = training_part(train_split, recipe.training)
-    learnt = lines or add_captions(own, request.captions, alone=recipe.training.captions == "added")
+    added = add_captions(own, request.captions, all_examples=examples, alone=recipe.training.captions == "added")
+    learnt = lines or added.examples
     check_batch(caption_count(learnt), recipe.training)  # before hours of filling the store, and after
     if recipe.training.limit_captions:
         say(
             f"{caption_count(own):,} of {caption_count(train_split):,} training captions, "
             f"of {len(own):,} of {len(train_split):,} pictures"
         )
-    if run is None:
-        run = _new_run(request, out, recipe, own, examples, start_from)
+    if added.held_out:
+        say(f"note: {added.held_out:,} captions of --captions are left out: their pictures are of val or test")
+    val = [example for example in examples if example.split == "val" and example.captions]
     if recipe.training.validation_pictures:
-        val_examples = sorted(val_examples, key=lambda e: e.id)[: recipe.training.validation_pictures]
-    store, rows, flipped = _seen(request, run, learnt + val_examples, say)
-    train, counts = pictures(learnt, rows, run.vocabulary, recipe.training.max_words, flipped)
+        val = sorted(val, key=lambda e: e.id)[: recipe.training.validation_pictures]
+    vectors: dict[int, list[float]] = {}
+    if before is None:
+        run, vectors = _new_run(request, out, recipe, own, examples, start_from)
+    elif request.word_vectors and latest_checkpoint(out) is None:
+        vectors = read_word_vectors(request.word_vectors, run.model().decoder.embed.embedding_dim, run.vocabulary)
+    with forgotten_on_error(run) if before is None else nullcontext():
+        teachers = [open_teacher(folder, run) for folder in request.teachers]
+    return _Begun(request, run, before is None, learnt, val, teachers, vectors)
+
+
+def _filled(begun: _Begun, group: Group, say: Callable[[str], None]) -> tuple[Rows, Splits, list[Teacher]]:
+    """Fill the stores of the run and its teachers, and tell what of the data set is in them."""
+    request, run = begun.request, begun.run
+    options = run.recipe.training
+    store, rows, flipped = _seen(request, run, begun.learnt + begun.val, say)
+    train, counts = pictures(begun.learnt, rows, run.vocabulary, options.max_words, flipped)
     train = [picture for picture in train if picture.captions]
-    val, _ = pictures(val_examples, rows, run.vocabulary, recipe.training.max_words)
+    val, _ = pictures(begun.val, rows, run.vocabulary, options.max_words)
     if not val:
         say("note: no val split, so the last checkpoint counts as the best; `showtell data split` makes one")
     if not train:
         raise DataError(f"{request.data}: no training picture can be read; see `showtell data check {request.data}`")
-    check_batch(caption_count(train), recipe.training)
+    check_batch(caption_count(train), options)
     if str(counts):
         say(str(counts))
-    teachers = [_teacher(folder, request, run, learnt, rows, flipped) for folder in request.teachers]
-    return _Ready(run, store, Splits(train, val), teachers)
+    teachers = [teacher.seeing(begun.learnt, rows, flipped, options, group.device) for teacher in begun.teachers]
+    return store, Splits(train, val), teachers
+
+
+def _first_weights(trainer: Trainer, begun: _Begun, say: Callable[[str], None]) -> None:
+    """What the decoder of a run that has not begun to learn starts from."""
+    run, decoder = trainer.run, trainer.model.decoder
+    if run.start_from is not None:
+        load_part(best_checkpoint(Path(run.start_from)), "decoder", decoder)
+        return
+    if begun.vectors:
+        begin_with(begun.vectors, decoder.embed)
+        file = begun.request.word_vectors
+        say(f"{len(begun.vectors):,} of {len(run.vocabulary):,} words begin with vectors of {file}")
+    decoder.prepare([picture.captions for picture in trainer.splits.train], run.recipe.training.seed)
 
 
 def _seen(
@@ -177,46 +218,14 @@ def _seen(
 ) -> tuple[Rows, dict[str, int], dict[str, int]]:
     """The store of what the decoder sees, and of each example the row and that of its mirror image, if it has one."""
     if request.text:
-        if run.recipe.encoder.train:
-            raise RecipeError("--text has no pictures from which an encoder could learn; set encoder.train=false")
         blank = BlankRows(run.encoder.region_count, run.encoder.region_size)
         return blank, dict.fromkeys((example.id for example in examples), 0), {}
     filled = fill_store(request, run.encoder, examples, run.recipe)
     for failure in list(filled.failures.values())[:10]:
         say(f"left out: {failure}")
+    if (more := len(filled.failures) - 10) > 0:
+        say(f"left out: {more:,} more; see `showtell data check {request.data}`")
     return filled.store, filled.rows, filled.flipped
-
-
-def _teacher(
-    folder: Path,
-    request: Request,
-    run: Run,
-    examples: Sequence[Example],
-    rows: Mapping[str, int],
-    flipped: Mapping[str, int],
-) -> Teacher:
-    """A finished run as a teacher of `run`, which sees the same pictures through its own encoder."""
-    model, encoder, _ = load_best(taught := open_run(folder))
-    if taught.vocabulary.words != run.vocabulary.words:
-        raise CheckpointError(
-            f"{folder}: knows {len(taught.vocabulary):,} words, the learning run {len(run.vocabulary):,}, and not the "
-            "same; a teacher needs the same vocabulary: train both on the same captions with the same [vocabulary]"
-        )
-    if (encoder.images is None) != (run.encoder.images is None):
-        raise RecipeError(f"{folder}: of a teacher and its learner one takes pictures and the other region files")
-    device = choose_device(request.device)
-    seen = fill(
-        feature_store(encoder),
-        encoder.images,
-        examples,
-        encoder=encoder,
-        device=device,
-        workers=run.recipe.training.workers,
-        flip=run.recipe.training.flip,
-    )
-    theirs = {row: seen.rows[name] for name, row in rows.items() if name in seen.rows}
-    theirs |= {row: seen.flipped[name] for name, row in flipped.items() if name in seen.flipped}
-    return Teacher(model.to(device).requires_grad_(False), seen.store, theirs)
 
 
 def _new_run(
@@ -226,7 +235,9 @@ def _new_run(
     train_examples: Sequence[Example],
     examples: Sequence[Example],
     start_from: Path | None,
-) -> Run:
+) -> tuple[Run, dict[int, list[float]]]:
+    """A new run, and the vectors that its words begin with."""
+    source = source_of(request)
     if start_from is not None:
         if request.word_vectors:
             raise RecipeError("--word-vectors are what a new decoder begins with, which --from RUN replaces")
@@ -238,8 +249,8 @@ def _new_run(
         decoder = build_decoder(recipe, encoder, len(before.vocabulary))
         load_part(checkpoint, "decoder", decoder)
         choose_learning(decoder, recipe.training.only)
-        source = source_of(request)
-        return create_run(out, recipe, before.vocabulary, encoder, examples, source, str(start_from.absolute()))
+        of = str(start_from.absolute())
+        return create_run(out, recipe, before.vocabulary, encoder, examples, source, of), {}
     encoder = encoder_of(request, recipe)
     vocabulary = (
         open_run(request.teachers[0]).vocabulary
@@ -247,23 +258,35 @@ def _new_run(
         else vocabulary_of(train_examples, recipe.vocabulary)
     )
     # What cannot take this encoder's regions is told now, not later.
-    choose_learning(build_decoder(recipe, encoder, len(vocabulary)), recipe.training.only)
-    return create_run(out, recipe, vocabulary, encoder, examples, source_of(request))
+    decoder = build_decoder(recipe, encoder, len(vocabulary))
+    choose_learning(decoder, recipe.training.only)
+    file, size = request.word_vectors, decoder.embed.embedding_dim
+    vectors = read_word_vectors(file, size, vocabulary) if file else {}
+    return create_run(out, recipe, vocabulary, encoder, examples, source), vectors
 
 
 def _resumed(
-    before: Run, settings: Sequence[str], request: Request, examples: Sequence[Example], recipe: Recipe | None
+    before: Run,
+    settings: Sequence[str],
+    request: Request,
+    examples: Sequence[Example],
+    recipe: Recipe | None,
+    start_from: Path | None,
 ) -> Run:
     """The run to go on with, its recipe changed by `settings`."""
     out = before.folder
     if request.regions and not before.source.regions:
         raise CheckpointError(f"{out}: has learnt from pictures; leave --regions out, or start a new run")
+    if start_from is not None and str(start_from.absolute()) != before.start_from:
+        raise CheckpointError(f"{out}: has begun from {before.start_from or 'nothing'}; leave --from out")
+    learnt = latest_checkpoint(out) is not None
     run = replace(before, recipe=recipe_from_dict(before.recipe.to_dict(), settings))
     changed = same_but(before.recipe, run.recipe)
-    if latest_checkpoint(out) is None:  # nothing is learnt yet: settled is only what the folder holds
-        changed = [key for key in changed if key.startswith(("encoder.", "vocabulary."))]
     if recipe is not None:
-        changed += same_but(before.recipe, recipe_from_dict(recipe.to_dict(), settings))
+        changed += same_but(before.recipe, recipe)
+        run = run if learnt else replace(run, recipe=recipe)
+    if not learnt:  # settled is only what the folder holds
+        changed = [key for key in changed if key.startswith(("encoder.", "vocabulary."))]
     if changed:
         raise CheckpointError(
             f"{out}: was trained with another {', '.join(sorted(set(changed)))}; "

@@ -66,11 +66,20 @@ def read_state(checkpoint: Path) -> tuple[Progress, dict[str, Any]]:
         raise CheckpointError(f"{checkpoint}: state.json is damaged or missing ({error})") from error
 
 
+def no_run(folder: Path, error: Exception | None = None) -> str:
+    """Why a folder is no run, or why it cannot be read as one."""
+    if not folder.is_dir():
+        return "is a file" if folder.exists() else "no such folder"
+    for name in ("recipe.json", "data.json"):
+        if not (folder / name).is_file():
+            return f"holds no {name}"
+    return str(error)
+
+
 def read_progress(run: Path) -> Progress:
     """How far a run has come, also while it trains. Raises `CheckpointError` if it is no run or has no checkpoint."""
     if not (run / "recipe.json").is_file():
-        found = "holds no recipe.json" if run.is_dir() else "is a file" if run.exists() else "no such folder"
-        raise CheckpointError(f"{run}: {found}, expected a run; name the folder that --out named in training")
+        raise CheckpointError(f"{run}: {no_run(run)}, expected a run; name the folder that --out named in training")
     while True:
         latest = latest_checkpoint(run)
         if latest is None:

@@ -11,7 +11,8 @@ RUN/
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,14 +24,18 @@ from showtell.data.dataset import Dataset
 from showtell.data.example import Example
 from showtell.data.readers import read_dataset
 from showtell.errors import CheckpointError
-from showtell.files import write_bytes, write_text
+from showtell.files import SYSTEM_FILES, check_writable, lock, write_bytes, write_text
 from showtell.models import build_decoder
 from showtell.models.captioner import CaptionModel
 from showtell.models.encoder import Encoder, build_encoder
+from showtell.names import printable
 from showtell.recipe import Recipe, recipe_from_dict
-from showtell.training.checkpoint import best_checkpoint, file_to_use, load_model
+from showtell.training.checkpoint import best_checkpoint, file_to_use, latest_checkpoint, load_model
 from showtell.training.dataset import fingerprint
+from showtell.training.progress import no_run
 from showtell.vocabulary import Vocabulary
+
+_BEGINNING = ("recipe.json", "vocabulary.json", "encoder.safetensors", "data.json", "lock")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +50,8 @@ class DataSource:
     teachers: list[str] = field(default_factory=list)  # folders of the runs that it learns from
     captions: list[str] = field(default_factory=list)  # files of further captions
     text: str | None = None  # file of sentences that it learns in place of captions
+    word_vectors: str | None = None  # file of vectors that its words began with
+    sums: dict[str, str] | None = None  # of what these files held, by option; None where a version before kept none
 
     def read(self, root: Path | None = None, regions: Path | None = None) -> Dataset:
         """Read the data set again, at `root` if it has moved, its region files in `regions`. Raises `DataError`."""
@@ -99,9 +106,8 @@ def create_run(
     source: DataSource,
     start_from: str | None = None,
 ) -> Run:
-    """Write a new run folder. Raises `CheckpointError` where one is there already."""
-    if (folder / "recipe.json").exists():
-        raise CheckpointError(f"{folder}: holds a run already; go on with --resume, or name another --out")
+    """Write a new run folder: the whole of it, or nothing. Raises as `check_place`."""
+    check_place(folder)
     splits: dict[str, list[str]] = {}
     for example in examples:
         splits.setdefault(example.split or "none", []).append(example.id)
@@ -112,16 +118,64 @@ def create_run(
         "splits": splits,
         "start_from": start_from,
     }
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if encoder.images is not None:  # else its regions come from files: there is nothing to keep
-            save_encoder(folder / "encoder.safetensors", encoder)
-        write_text(folder / "vocabulary.json", vocabulary.to_json())
-        write_text(folder / "data.json", json.dumps(data))
-    except OSError as error:
-        raise CheckpointError(f"{folder}: cannot be written ({error.strerror or error}); make room") from error
-    run.save_recipe()  # last: its presence means whole
+    with lock(folder / "lock", f"{folder}: another process begins a run here"):
+        check_place(folder)  # again: two may have begun at once
+        with forgotten_on_error(run):
+            try:
+                if encoder.images is not None:  # else its regions come from files: there is nothing to keep
+                    save_encoder(folder / "encoder.safetensors", encoder)
+                write_text(folder / "vocabulary.json", vocabulary.to_json())
+                write_text(folder / "data.json", json.dumps(data))
+            except OSError as error:
+                raise CheckpointError(f"{folder}: cannot be written ({error.strerror or error}); make room") from error
+            run.save_recipe()  # last: its presence means whole
     return run
+
+
+def check_place(folder: Path) -> None:
+    """Raise `ShowtellError` where no run can begin: at one that is there, at anything else, or at no place to write.
+
+    What a kill has left of a run that was being begun is no hindrance.
+    """
+    try:
+        if (folder / "recipe.json").exists():
+            raise CheckpointError(
+                f"{folder}: holds a run already; go on with --resume, begin with it by --from, or name another --out"
+            )
+        if folder.exists():
+            if not folder.is_dir():
+                raise CheckpointError(f"{folder}: is a file, expected a folder for the run; name another --out")
+            if foreign := sorted(path.name for path in folder.iterdir() if not _is_own(path.name)):
+                raise CheckpointError(
+                    f"{folder}: holds {printable(foreign[0])}, which is no part of a run; name an --out that is new or "
+                    "empty"
+                )
+    except OSError as error:
+        raise CheckpointError(f"{folder}: cannot be read ({error.strerror}); check its permissions") from error
+    check_writable(folder)
+
+
+@contextmanager
+def forgotten_on_error(run: Run) -> Iterator[None]:
+    """Where the block fails, a run that has learnt nothing goes, so that the same command can be given again.
+
+    One that is stopped stays: it goes on with --resume.
+    """
+    try:
+        yield
+    except Exception:
+        if latest_checkpoint(run.folder) is None:
+            for path in run.folder.iterdir():
+                if _is_own(path.name) and path.is_file():
+                    path.unlink(missing_ok=True)
+            with suppress(OSError):  # what else lies there stays
+                run.folder.rmdir()
+        raise
+
+
+def _is_own(name: str) -> bool:
+    """Whether a file is one that a run begins with, or an unfinished one."""
+    return name in (*_BEGINNING, *SYSTEM_FILES) or any(name.startswith(f".{own}.") for own in _BEGINNING)
 
 
 def open_run(folder: Path) -> Run:
@@ -130,7 +184,7 @@ def open_run(folder: Path) -> Run:
         table = json.loads((folder / "recipe.json").read_text(encoding="utf-8"))
         data = json.loads((folder / "data.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise CheckpointError(f"{folder}: not a run of `showtell train` ({error})") from error
+        raise CheckpointError(f"{folder}: not a run of `showtell train` ({no_run(folder, error)})") from error
     recipe = recipe_from_dict(table, where=str(folder / "recipe.json"))
     vocabulary = Vocabulary.read(folder / "vocabulary.json")
     encoder = build_encoder(recipe.encoder, weights=folder / "encoder.safetensors")

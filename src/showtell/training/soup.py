@@ -15,7 +15,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from showtell.errors import CheckpointError
-from showtell.files import replace_folder, write_bytes
+from showtell.files import check_writable, replace_folder, write_bytes
 from showtell.training.checkpoint import MODEL, read_weights
 from showtell.training.progress import Progress, best_checkpoint, latest_checkpoint, read_progress
 from showtell.training.run import open_run
@@ -30,6 +30,7 @@ def average_runs(runs: Sequence[Path], out: Path) -> list[Path]:
     """
     if out.exists():
         raise CheckpointError(f"{out}: exists already; name another folder with --out")
+    check_writable(out.absolute().parent)
     checkpoints = _kept(runs[0]) if len(runs) == 1 else [_best(run) for run in runs]
     opened = [open_run(run) for run in runs]
     for other in opened[1:]:

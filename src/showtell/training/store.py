@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from showtell.errors import FeatureError
-from showtell.files import append_lines, lock, write_text
+from showtell.files import append_lines, check_writable, lock, write_text
 
 SHARD_BYTES = 1 << 30
 
@@ -170,6 +170,7 @@ class RowStore:
                     "name another --features folder"
                 )
         else:
+            check_writable(self.folder)
             self.folder.mkdir(parents=True, exist_ok=True)
             write_text(path, json.dumps(identity, indent=1))
 
