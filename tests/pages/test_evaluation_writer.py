@@ -195,10 +195,12 @@ def contrast(one, other):
 
 
 def test_contrasts_are_those_of_wcag_aa_in_light_and_dark(write):
-    style = (write(Sample(rows=[Told(words="a circle")])) / "page.css").read_text()
-    light, dark = (
-        dict(re.findall(r"--(\w+): (#\w{6});", block)) for block in re.findall(r":root \{(.*?)\}", style, re.S)
-    )
+    page = write(Sample(rows=[Told(words="a circle")]))
+    light, dark = {}, {}
+    for name in ("base.css", "page.css"):
+        blocks = re.findall(r":root \{(.*?)\}", (page / name).read_text(), re.S)
+        for colours, block in zip((light, dark), blocks, strict=True):
+            colours |= re.findall(r"--(\w+): (#\w{6});", block)
     assert set(dark) == set(light)
     for colours in (light, dark):
         texts = [(text, ground) for text in ("ink", "soft", "accent") for ground in ("paper", "card")]

@@ -290,11 +290,14 @@ def test_a_client_that_goes_away_ends_its_request(when):
 
 def test_every_answer_carries_security_headers_and_the_request_s_id():
     with client_of() as client:
-        for path in ("/healthz", "/nothing", "/docs", "/openapi.json"):
+        for path in ("/healthz", "/nothing", "/docs", "/openapi.json", "/", "/page/page.js"):
             headers = client.get(path, headers={"X-Request-ID": "mine-1"}).headers
             assert headers["x-request-id"] == "mine-1"
             assert headers["x-content-type-options"] == "nosniff"
             assert headers["x-frame-options"] == "DENY"
+            assert headers["referrer-policy"] == "no-referrer"
+            assert headers["cross-origin-opener-policy"] == "same-origin"
+            assert headers["cross-origin-resource-policy"] == "same-origin"
             assert "default-src 'none'" in headers["content-security-policy"]
         ids = {client.get("/healthz", headers={"X-Request-ID": "a b;c"}).headers["x-request-id"] for _ in range(2)}
         assert len(ids) == 2

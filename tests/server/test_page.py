@@ -19,7 +19,7 @@ def client(captioner):
 
 def test_every_file_that_the_page_names_is_there(client):
     names = {"index.html", *re.findall(r'(?:src|href)="page/([^"]+)"', client.get("/").text)}
-    assert {"page.css", "page.js", "heat.js", "words.js", "icon.svg"} < names
+    assert {"base.css", "page.css", "page.js", "heat.js", "words.js", "icon.svg"} < names
     read = set()
     while waiting := names - read - {"index.html"}:
         name = waiting.pop()

@@ -35,7 +35,7 @@ PART = 100  # pictures in one file of attention
 _STATIC = {
     "evaluation.css": "page.css",
     "evaluation.js": "page.js",
-    **{name: name for name in ("heat.js", "query.js", "range.js", "words.js")},
+    **{name: name for name in ("base.css", "heat.js", "query.js", "range.js", "words.js")},
 }
 _FIRST = "CIDEr"  # the score that the page begins with
 _DECIMALS = 2  # of a picture's points

@@ -52,7 +52,7 @@ FILES = {
             "sliders.js",
         )
     },
-    **{name: ("showtell.pages", name) for name in ("heat.js", "words.js")},
+    **{name: ("showtell.pages", name) for name in ("base.css", "heat.js", "words.js")},
 }
 _TYPES = {
     ".html": "text/html; charset=utf-8",
