@@ -118,7 +118,7 @@ def test_the_seed_decides_what_is_drawn(client):
         ({"beam_width": 2.5}, "beam_width is 2.5, expected a whole number"),
         ({"beam_width": True}, "beam_width is True"),
         ({"max_words": 10**400}, "max_words is 1000"),
-        ({"temperature": float("nan")}, "temperature is nan, expected a number from 0.05 to 5"),
+        ({"temperature": float("nan")}, "temperature is nan, expected 0, or a number from 0.05 to 5"),
         ({"temperature": 0.01}, "temperature is 0.01"),
         ({"top_p": "high"}, "top_p is 'high'"),
         ({"beamwidth": 3}, "unknown option 'beamwidth'; known are num_captions, beam_width"),
@@ -155,6 +155,8 @@ def test_forms_that_are_broken_or_hold_too_much_are_refused(client):
     assert "5 pictures, more than the 4" in problem_of(
         client.post("/v1/captions", json={"image": [in_base64("red")] * 5}), 413
     )
+    as_text = client.post("/v1/captions", files={"image": (None, "photo.jpg")})
+    assert "came as text, expected a file" in problem_of(as_text, 400)
     twice = {"beam_width": ["2", "3"]}
     assert "came twice" in problem_of(client.post("/v1/captions", files=RED, data=twice), 400)
 

@@ -334,6 +334,14 @@ def test_bodies_that_are_no_request_are_told_in_the_same_shape(server, body):
     assert reply.json()["error"]["type"] == "invalid_request_error"
 
 
+def test_a_body_that_is_no_json_is_told_so(server):
+    headers = {"Content-Type": "application/json"}
+    reply = httpx.post(f"{server[0]}/v1/chat/completions", content=b"{nonsense", headers=headers)
+    assert reply.status_code == 400
+    assert reply.json()["error"]["message"] == "the body is no JSON, though its Content-Type says so"
+    assert reply.json()["error"]["param"] is None
+
+
 def test_an_error_never_repeats_the_picture_it_came_with(server):
     picture = data_address()
     body = {"messages": [{"role": "user", "content": [{"type": 5, "image_url": {"url": picture}}]}], "n": picture}

@@ -51,6 +51,12 @@ def test_max_clients_are_told_errors_in_their_shape(client, files):
     assert reply.json()["message"]
 
 
+def test_max_clients_that_send_text_for_the_file_are_told_so(client):
+    reply = client.post("/model/predict", data={"image": "photo.jpg"})
+    assert reply.status_code == 400
+    assert reply.json()["message"].startswith("image: came as text, expected a file")
+
+
 def test_a_path_or_method_that_is_not_there_is_told_in_each_apis_shape(client):
     assert client.get("/model/predict").json()["status"] == "error"
     assert client.get("/model/predict").status_code == 405

@@ -192,13 +192,29 @@ def test_wrong_use_is_told_before_anything_is_loaded(tiny_bundle, tmp_path):
         (("--port", 8081, "--tutorial-port", 8081), "tutorial_port is 8081 like port"),
         (("--queue", 3), "queue is 3"),
         (("--deadline", "soon"), "soon"),
+        (("--trusted-proxy", "10.0.0.1/8"), "trusted proxy '10.0.0.1/8' is no address or network"),
+        (("--allow-host", "https://photos.lan/"), "allowed host 'https://photos.lan/' is no name of a host"),
+        (("--allow-host", "photos.lan:8000"), "leave out scheme, port and path"),
     ):
         result = showtell("serve", *arguments)
         assert (result.code, result.out) == (2, "")
         assert told in result.err
+    assert ServeOptions(allowed_hosts=("*", "photos.lan"), trusted_proxies=("10.0.0.0/8", "::1"))
     result = showtell("serve", tmp_path / "nothing")
     assert (result.code, result.out) == (1, "")
     assert "no such folder" in result.err
+
+
+def test_a_host_that_is_none_is_told_in_one_line(monkeypatch):
+    def unknown(*_, **__):
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    result = showtell("serve", "--host", "photos.lan")
+    assert (result.code, result.out) == (1, "")
+    assert result.err.splitlines() == [
+        "showtell: host photos.lan: no such address (Name or service not known); give one of this machine"
+    ]
 
 
 def test_connections_that_bring_no_head_are_ended(captioner, monkeypatch):

@@ -73,7 +73,7 @@ _DEFAULTS = ServeOptions()
     default=_DEFAULTS.trusted_proxies,
     show_default=True,
     metavar="IP",
-    help="A proxy whose X-Forwarded-For is believed.",
+    help="A proxy whose X-Forwarded-For is believed, or a network of them.",
 )
 def command(
     models: tuple[str, ...],
@@ -126,13 +126,13 @@ def _serve(options: ServeOptions, named: dict[str, Path | None]) -> int:
     from showtell.server.logs import LOGGER, set_up
 
     paths = {name: find_bundle(path) for name, path in named.items()}
-    set_up()
-    if not options.api_keys and options.host not in ("127.0.0.1", "::1", "localhost"):
-        LOGGER.warning({"event": "open", "message": f"anyone who reaches {options.host} may ask: no --api-key-file"})
     from showtell.server.sockets import addresses, open_sockets
 
     sockets = open_sockets(options)
     where = addresses(sockets)
+    set_up()
+    if not options.api_keys and options.host not in ("127.0.0.1", "::1", "localhost"):
+        LOGGER.warning({"event": "open", "message": f"anyone who reaches {options.host} may ask: no --api-key-file"})
 
     def started() -> None:
         for address in where:

@@ -109,6 +109,8 @@ async def _from_form(form: FormData) -> tuple[list[_Picture], Asked]:
     for name, value in form.multi_items():
         if isinstance(value, UploadFile):
             pictures.append(_Picture(value.filename, await value.read()))
+        elif name == "image":
+            raise _bad("image came as text, expected a file: with curl that is image=@photo.jpg")
         elif name == "url":
             pictures.append(_Picture(value, url=value))
         elif name in values:

@@ -83,7 +83,10 @@ class DialectRoute(APIRoute):
 
 def _invalid(error: RequestValidationError) -> Problem:
     """What does not fit, and where: never the value itself, which may be a whole picture."""
-    faults = [(_place(fault), str(fault["msg"])) for fault in error.errors()[:_SHOWN]]
+    found = error.errors()[:_SHOWN]
+    if found[0]["type"] == "json_invalid":
+        return Problem(400, "the body is no JSON, though its Content-Type says so", reason="body")
+    faults = [(_place(fault), _message(fault)) for fault in found]
     rest = [f"{place}: {message}" for place, message in faults[1:]]
     place, message = faults[0]
     if not place:
@@ -91,6 +94,11 @@ def _invalid(error: RequestValidationError) -> Problem:
     problem = BadParameter(place, "; ".join([message, *rest]), reason="body")
     problem.param = place.split(".")[0] or None
     return problem
+
+
+def _message(fault: Mapping[str, Any]) -> str:
+    message = str(fault["msg"])
+    return "came as text, expected a file: with curl that is FIELD=@photo.jpg" if "UploadFile" in message else message
 
 
 def _place(fault: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""The API of IBM's MAX Image Caption Generator, so that its clients and demo pages work against showtell."""
+"""The API of IBM's MAX Image Caption Generator: its paths, its requests, the shapes of its answers."""
 
 import math
 from typing import Annotated, Any

@@ -1,5 +1,7 @@
 """How the server is set up. Light: the command line reads it before anything heavy is loaded."""
 
+import ipaddress
+import re
 from dataclasses import dataclass, field
 
 from showtell.errors import ServeError
@@ -27,7 +29,7 @@ class ServeOptions:
     allowed_hosts: tuple[str, ...] = ()  # names in Host beside localhost and plain IP addresses; "*": any
     api_keys: tuple[str, ...] = field(default=(), repr=False)  # none: no key is asked for
     rate: float = 0.0  # requests a minute for each key or address; 0: no limit
-    trusted_proxies: tuple[str, ...] = ("127.0.0.1",)  # whose X-Forwarded-For is believed
+    trusted_proxies: tuple[str, ...] = ("127.0.0.1",)  # addresses or networks whose X-Forwarded-For is believed
 
     def __post_init__(self) -> None:
         for name, lowest, highest in _RANGES:
@@ -44,8 +46,17 @@ class ServeOptions:
             raise ServeError(f"queue_bytes is {self.queue_bytes}, less than max_body_bytes {self.max_body_bytes}")
         if any(not key or not key.isascii() or not key.isprintable() or " " in key for key in self.api_keys):
             raise ServeError("an API key is empty or holds blanks or characters beyond ASCII; write plain ones")
+        for name in self.allowed_hosts:
+            if name != "*" and not _NAME.fullmatch(name):
+                raise ServeError(f"allowed host {name!r} is no name of a host; leave out scheme, port and path")
+        for proxy in self.trusted_proxies:
+            try:
+                ipaddress.ip_network(proxy)
+            except ValueError as error:
+                raise ServeError(f"trusted proxy {proxy!r} is no address or network such as 10.0.0.0/8") from error
 
 
+_NAME = re.compile(r"[A-Za-z0-9._-]+")
 _RANGES: tuple[tuple[str, float, float], ...] = (
     ("port", 0, 65535),
     ("tutorial_port", 0, 65535),

@@ -166,7 +166,7 @@ def _checked(name: str, value: Any) -> Any:
     fits = isinstance(value, int if kind is int else int | float) and not isinstance(value, bool)
     if fits and (lowest <= value <= highest or (value == 0 and name == "temperature")):
         return kind(value)
-    what = "a whole number" if kind is int else "a number"
+    what = "a whole number" if kind is int else "0, or a number" if name == "temperature" else "a number"
     raise _impossible(f"{name} is {_told(value)}, expected {what} from {lowest} to {highest}")
 
 
