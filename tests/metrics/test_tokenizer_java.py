@@ -54,6 +54,13 @@ def test_every_caption_of_flickr8k_has_javas_words(tmp_path):
     assert differences(captions, tmp_path) == []
 
 
+def test_raised_and_lowered_digits_have_javas_words(tmp_path):
+    signs = ("", "⁺", "⁻", "₊", "₋")
+    digits = [first + second for first in ("²", "¹²", "₂", "₂₃") for second in ("", "²", "₂", "³₁")]
+    lines = [before + sign + run for before in ("", "dog", "4", "x ", "²") for sign in signs for run in digits]
+    assert differences([*lines, "dog²⁺₂", "⁺", "x⁺ y"], tmp_path) == []
+
+
 def test_the_grammar_has_forty_categories():
     assert len(GRAMMAR) >= 40
 

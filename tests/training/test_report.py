@@ -2,7 +2,10 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs the training extra")
 
+from showtell.recipe import read_recipe  # noqa: E402
+from showtell.training.prepare import prepare  # noqa: E402
 from showtell.training.report import Reporter  # noqa: E402
+from showtell.training.request import Request  # noqa: E402
 from tiny_training import tiny_trainer  # noqa: E402
 
 
@@ -136,8 +139,9 @@ def test_an_early_end_says_why(few_shapes, tmp_path, monkeypatch):
 
 
 def test_a_pooled_encoder_has_captions_without_maps(few_shapes, tmp_path):
-    trainer, _ = tiny_trainer(few_shapes, tmp_path / "run", "training.epochs=1", "encoder.output=pooled")
-    told = _train(trainer)
+    small = ("encoder.name=resnet10t", "encoder.pretrained=false", "encoder.layer=layer1", "encoder.size=32")
+    recipe = read_recipe("show-and-tell", [*small, "vocabulary.min_count=1", "training.epochs=1"])
+    told = _train(prepare(Request(data=few_shapes), tmp_path / "run", recipe=recipe, say=print))
     assert len([line for line in told if line.startswith("  images/val-")]) == 3
     tags = _events(tmp_path / "run").Tags()
     assert tags["images"] == []

@@ -250,8 +250,8 @@ def _punctuation(t: _Table) -> None:
     t.add("-----", r"\-", "-{5,}")
     t.add("?!", "?!", "[?!]+")
     t.add("run", r"_\\*#@'<>", r"_+|(?:\\\*)+|\*+|#+|@+|''|<<|>>")
-    raised = r"\u2070\u00b9\u00b2\u00b3\u2074-\u2079\u2080-\u2089"
-    t.add("x²", raised, f"[{raised}]+")
+    raised, lowered, signs = r"\u2070\u00b9\u00b2\u00b3\u2074-\u2079", r"\u2080-\u2089", r"\u207a\u207b\u208a\u208b"
+    t.add("x²", raised + lowered + signs, f"[{signs}]?(?:[{raised}]+|[{lowered}]+)")
     quotes = "".join(_QUOTES)
     t.add("quotes", quotes, f"[{quotes}]{{1,2}}", write=lambda token: "".join(map(_QUOTES.__getitem__, token)))
     t.add(":-)", "<>:;=", r"[<>]?[:;=][-o*']?[()DPdpO\\{@|\[\]]", "[^A-Za-z0-9]", write=_round_brackets)
