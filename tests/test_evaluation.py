@@ -272,7 +272,7 @@ def test_a_page_tells_no_path_of_the_machine(showtell, tiny_bundle, data, tmp_pa
     (data / "green.png").symlink_to(tmp_path / "some where" / "green.png")
     showtell("evaluate", tiny_bundle, "--data", data, "--page", tmp_path / "page", "--threads", 1)
     written = [path for path in (tmp_path / "page").rglob("*") if path.is_file()]
-    assert len(written) == 3 + 1 + 8  # pictures, one part of attention, and the rest
+    assert len(written) == 3 + 1 + 9  # pictures, one part of attention, and the rest
     assert not [path.name for path in written if str(tmp_path.parent.name).encode() in path.read_bytes()]
 
 
