@@ -23,6 +23,7 @@ class GatedModel:
         self.encoding.set()
         self.reading.set()
         self.held_beam, self.beam = 0, threading.Event()  # decoding with this beam width waits for this event
+        self.held = threading.Event()  # it does
         self.batches, self.decoded, self.began = [], [], threading.Event()
         self.failing = False
 
@@ -43,12 +44,36 @@ class GatedModel:
         self.batches.append([NAMES[int(row.argmax())] for row in means])
         return means[:, None]
 
-    def decode(self, regions, options, *, picture_keys, attention):
-        if options.beam_width == self.held_beam:
-            assert self.beam.wait(20)
-        self.decoded.append((len(regions), options.beam_width))
-        said = [f"{NAMES[int(np.argmax(row))]} {options.beam_width}" for row in regions]
-        return [[Caption("", text, tuple(text.split()), -1.0, -0.5, None, (-0.5, -0.25, -0.25))] for text in said]
+    def search(self, options, *, attention):
+        return GatedSearch(self, options.beam_width)
 
     def captioner(self):
         return Captioner(self)
+
+
+class GatedSearch:
+    """Decodes a picture in two steps, of which the second can be held up."""
+
+    def __init__(self, model, beam_width):
+        self.model, self.beam_width = model, beam_width
+        self.colours, self.steps = {}, {}
+
+    def __len__(self):
+        return len(self.colours)
+
+    def add(self, regions, names, picture_keys):
+        self.colours |= {name: NAMES[int(np.argmax(row))] for name, row in zip(names, regions, strict=True)}
+        self.steps |= dict.fromkeys(names, 0)
+
+    def step(self):
+        if self.beam_width == self.model.held_beam:
+            self.model.held.set()
+            assert self.model.beam.wait(20)
+        self.model.decoded.append((len(self.colours), self.beam_width))
+        for name in self.colours:
+            self.steps[name] += 1
+        return [(name, self.captions(self.colours.pop(name))) for name in list(self.colours) if self.steps[name] == 2]
+
+    def captions(self, colour):
+        text = f"{colour} {self.beam_width}"
+        return [Caption("", text, tuple(text.split()), -1.0, -0.5, None, (-0.5, -0.25, -0.25))]

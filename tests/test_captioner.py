@@ -349,8 +349,23 @@ class EchoBackend:
     def encode(self, pixels):
         return pixels.mean((1, 2, 3))
 
-    def decode(self, regions, options, *, picture_keys, attention):
-        return [[Caption("", f"grey {mean:.0f}", ("grey", f"{mean:.0f}"), 0.0, 0.0)] for mean in regions]
+    def search(self, options, *, attention):
+        return EchoSearch()
+
+
+class EchoSearch:
+    def __init__(self):
+        self.means = {}
+
+    def __len__(self):
+        return len(self.means)
+
+    def add(self, regions, names, picture_keys):
+        self.means |= dict(zip(names, regions, strict=True))
+
+    def step(self):
+        name, mean = self.means.popitem()
+        return [(name, [Caption("", f"grey {mean:.0f}", ("grey", f"{mean:.0f}"), 0.0, 0.0)])]
 
 
 def test_any_backend_serves_a_captioner():

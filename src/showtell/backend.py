@@ -5,6 +5,7 @@ B pictures, S side of a picture, R regions, D region size, T words of a caption,
 
 import os
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -23,6 +24,29 @@ from showtell.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from showtell.decoding.search import Hypothesis
+
+
+class CaptionSearch(Protocol):
+    """Pictures whose captions are being found together: they join at any time, and leave with their captions."""
+
+    def __len__(self) -> int:
+        """Pictures that have no captions yet."""
+        ...
+
+    def add(self, regions: Any, names: Sequence[int], picture_keys: Sequence[int]) -> None:
+        """What `encode` gave of B pictures, which join now; what `step` shall call them, and the keys of their noise.
+
+        Neither whose company a picture has nor when it joins changes its captions. Raises `ValueError` where there are
+        not B of each, or a name is taken.
+        """
+        ...
+
+    def step(self) -> list[tuple[int, list[Caption]]]:
+        """Go on a little, such as by one word. Returns those that are done: name and captions, best first.
+
+        Raises `ShowtellError` where the model fails.
+        """
+        ...
 
 
 class Backend(Protocol):
@@ -46,10 +70,8 @@ class Backend(Protocol):
         """What `read` gave of B pictures, such as pixels (B, S, S, 3) -> whatever `decode` takes for them."""
         ...
 
-    def decode(
-        self, regions: Any, options: DecodeOptions, *, picture_keys: Sequence[int], attention: bool
-    ) -> list[list[Caption]]:
-        """The captions of each picture, best first, their `source` empty."""
+    def search(self, options: DecodeOptions, *, attention: bool) -> CaptionSearch:
+        """What finds captions by these options, their `source` empty."""
         ...
 
 
@@ -101,22 +123,17 @@ class BundleBackend:
             )
         return self._model.encode(pixels)
 
-    def decode(
-        self,
-        regions: NDArray[np.float32],
-        options: DecodeOptions,
-        *,
-        picture_keys: Sequence[int],
-        attention: bool = False,
-    ) -> list[list[Caption]]:
-        """Regions (B, R, D) -> the captions of each picture, best first."""
-        wanted = attention and self.places is not None
-        ranked = self._model.decode(regions, options, picture_keys=picture_keys, with_attention=wanted)
-        return self.captions(ranked, attention=wanted)
+    def search(self, options: DecodeOptions, *, attention: bool = False) -> CaptionSearch:
+        """A search whose captions are found together; regions (B, R, D) are added to it."""
+        from showtell.step_search import StepSearch
 
-    def captions(self, ranked: "list[list[Hypothesis]]", *, attention: bool) -> list[list[Caption]]:
-        """What was found, in words; with `attention` laid out as this bundle's regions are."""
-        return [[self._caption(hypothesis, attention) for hypothesis in hypotheses] for hypotheses in ranked]
+        wanted = attention and self.places is not None
+        search = self._model.search(options, with_attention=wanted)
+        return StepSearch(search, partial(self.captions, attention=wanted))
+
+    def captions(self, sentences: "Sequence[Hypothesis]", *, attention: bool) -> list[Caption]:
+        """A picture's sentences in words; with `attention` laid out as this bundle's regions are."""
+        return [self._caption(sentence, attention) for sentence in sentences]
 
     def _caption(self, hypothesis: "Hypothesis", with_attention: bool) -> Caption:
         words = tuple(self.vocabulary.decode(hypothesis.tokens))

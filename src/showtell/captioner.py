@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from showtell.backend import Backend, BundleBackend
+from showtell.backend import Backend, BundleBackend, CaptionSearch
 from showtell.caption import Caption, Failure
 from showtell.decoding.options import DecodeOptions
 from showtell.errors import BundleError, RecipeError, ShowtellError
@@ -113,9 +113,22 @@ class Captioner:
         `picture_keys` are B whole numbers from which sampling draws its noise: the same key, the same caption, whoever
         shares the batch. `picture_key` makes one from the pixels; None numbers the pictures.
         """
-        keys = range(len(regions)) if picture_keys is None else picture_keys
-        options = self._options(options, overrides)
-        return self.backend.decode(regions, options, picture_keys=list(keys), attention=attention)
+        names = range(len(regions))
+        search = self.search(options, attention=attention, **overrides)
+        search.add(regions, names, names if picture_keys is None else picture_keys)
+        found: dict[int, list[Caption]] = {}
+        while len(search):
+            found |= search.step()
+        return [found[name] for name in names]
+
+    def search(
+        self, options: DecodeOptions | None = None, *, attention: bool = False, **overrides: Any
+    ) -> CaptionSearch:
+        """What `decode` uses, for those whose pictures come one after the other: they join, and leave when done.
+
+        Raises `RecipeError` on an unknown option.
+        """
+        return self.backend.search(self._options(options, overrides), attention=attention)
 
     def caption(
         self, source: Source, options: DecodeOptions | None = None, *, attention: bool = False, **overrides: Any

@@ -6,6 +6,7 @@ ways.
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,16 +16,16 @@ from PIL import Image
 from showtell.decoding.arrays import NumpyArrays
 from showtell.decoding.ensemble import EnsembleDecoder, MemberRegions
 from showtell.decoding.options import DecodeOptions
-from showtell.decoding.search import generate
+from showtell.decoding.search import Search
 from showtell.errors import BundleError, ImageError
 from showtell.images import Source
 from showtell.names import Named
 from showtell.runtime import BANNED
 from showtell.sources import load_picture, read_content, source_name
+from showtell.step_search import StepSearch
 
 if TYPE_CHECKING:
     from showtell.backend import BundleBackend
-    from showtell.caption import Caption
 
 
 class EnsembleBackend:
@@ -66,22 +67,12 @@ class EnsembleBackend:
             tuple(member.encode(inputs[row]) for member, row in zip(self.members, self._reader_of, strict=True))
         )
 
-    def decode(
-        self, regions: MemberRegions, options: DecodeOptions, *, picture_keys: Sequence[int], attention: bool = False
-    ) -> list[list["Caption"]]:
-        """Each member's regions -> the captions of each picture, best first."""
+    def search(self, options: DecodeOptions, *, attention: bool = False) -> StepSearch:
+        """A search whose captions are found together; each member's regions are added to it."""
         first = self.members[0]
         wanted = attention and first.places is not None
-        ranked = generate(
-            self._decoder,
-            regions,
-            options,
-            NumpyArrays(),
-            banned=BANNED,
-            picture_keys=picture_keys,
-            with_attention=wanted,
-        )
-        return first.captions(ranked, attention=wanted)
+        search = Search(self._decoder, options, NumpyArrays(), banned=BANNED, with_attention=wanted)
+        return StepSearch(search, partial(first.captions, attention=wanted))
 
     def _apart(self, rows: NDArray[Any]) -> list[NDArray[Any]]:
         shapes = [member.input_shape for member in self._distinct]

@@ -3,7 +3,7 @@
 B pictures, S side of a picture, R regions, D region size, K hypotheses per picture, V words, T words of a caption.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from showtell.bundle import Bundle
 from showtell.decoding.arrays import NumpyArrays
 from showtell.decoding.options import DecodeOptions
-from showtell.decoding.search import Hypothesis, generate
+from showtell.decoding.search import Search
 from showtell.errors import BundleError
 from showtell.region_files import apart
 from showtell.threads import default_threads
@@ -73,27 +73,9 @@ class OnnxModel:
         parts = [pixels[i : i + ENCODER_PICTURES] for i in range(0, max(len(pixels), 1), ENCODER_PICTURES)]
         return np.concatenate([self._encoder.run(["regions"], {"pictures": part})[0] for part in parts])
 
-    def decode(
-        self,
-        regions: NDArray[np.float32],
-        options: DecodeOptions,
-        *,
-        picture_keys: Sequence[int],
-        with_attention: bool = False,
-    ) -> list[list[Hypothesis]]:
-        """Regions (B, R, D), NaN where a picture has fewer -> the hypotheses of each picture, best first.
-
-        They carry their attention (T, R) on request.
-        """
-        return generate(
-            self.decoder,
-            regions,
-            options,
-            NumpyArrays(),
-            banned=BANNED,
-            picture_keys=picture_keys,
-            with_attention=with_attention,
-        )
+    def search(self, options: DecodeOptions, *, with_attention: bool = False) -> Search:
+        """A search that regions (B, R, D) can be added to, NaN where a picture has fewer."""
+        return Search(self.decoder, options, NumpyArrays(), banned=BANNED, with_attention=with_attention)
 
 
 def _session(bundle: Bundle, name: str, threads: int) -> onnxruntime.InferenceSession:

@@ -109,7 +109,7 @@ def test_one_column_and_whether_any_word_is_left():
         np.testing.assert_array_equal(found, [[False, True, False]])
 
 
-def test_state_is_repeated_gathered_and_selected_row_by_row():
+def test_state_is_repeated_gathered_selected_and_joined_row_by_row():
     state = np.arange(2 * 3 * 2, dtype=np.float32).reshape(2, 3, 2)
     parents = np.array([[2, 2], [0, 1]])
     for arrays, ship in adapters():
@@ -118,6 +118,8 @@ def test_state_is_repeated_gathered_and_selected_row_by_row():
         moved = arrays.gather({"s": ship(state)}, parents)["s"]
         np.testing.assert_array_equal(arrays.numpy(moved), [[state[0, 2], state[0, 2]], [state[1, 0], state[1, 1]]])
         np.testing.assert_array_equal(arrays.numpy(arrays.select({"s": ship(state)}, np.array([1]))["s"]), state[1:])
+        joined = arrays.join({"s": ship(state[:1])}, {"s": ship(state[::-1].copy())})["s"]
+        np.testing.assert_array_equal(arrays.numpy(joined), state[[0, 1, 0]])
         tokens = arrays.tokens(parents[:, ::-1])
         assert [[int(token) for token in row] for row in tokens] == [[2, 2], [1, 0]]
 

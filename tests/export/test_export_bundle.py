@@ -17,6 +17,7 @@ from showtell.data.shapes import make_shapes  # noqa: E402
 from showtell.errors import BundleError, CheckpointError, DataError, ExportError  # noqa: E402
 from showtell.export import bundle as module  # noqa: E402
 from showtell.export.bundle import Labels, bundle_of_run, export_bundle  # noqa: E402
+from showtell.runtime import OnnxDecoder  # noqa: E402
 from showtell.training.checkpoint import best_checkpoint, read_state  # noqa: E402
 from showtell.training.validation import validate  # noqa: E402
 from tiny_training import LEARNING, PIXELS, tiny_trainer  # noqa: E402
@@ -193,13 +194,15 @@ def test_a_graph_that_differs_from_the_checkpoint_is_not_written(
 
 
 def test_other_captions_alone_are_enough_to_refuse(run, tmp_path, monkeypatch):
-    real = module.OnnxModel.decode
+    real = module.generate
 
-    def forgetful(self, *arguments, **options):
-        found = real(self, *arguments, **options)
+    def forgetful(decoder, *arguments, **options):
+        found = real(decoder, *arguments, **options)
+        if not isinstance(decoder, OnnxDecoder):
+            return found
         return [found[0], *(found[:1] * (len(found) - 2)), [type(found[0][0])((9, 9), 0.0, 0.0, (0.0,))]]
 
-    monkeypatch.setattr(module.OnnxModel, "decode", forgetful)
+    monkeypatch.setattr(module, "generate", forgetful)
     with pytest.raises(
         ExportError, match=r"log-probabilities by up to [\d.e-]+ \(allowed 0\.001\), [1-6] of 6 captions"
     ):

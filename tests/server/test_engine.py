@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from gated_model import GatedModel
+from gated_model import GatedModel, GatedSearch
 from server_pictures import picture_file
 from showtell import DecodeOptions, ImageError, ShowtellError
 from showtell.server import engine as engine_module
@@ -78,25 +78,25 @@ def test_requests_with_different_options_share_the_encoder_and_those_with_equal_
 
     assert texts(run(work, model)) == ["red 1", "blue 3", "blue 2", "blue 16", "blue 3"]
     assert list(map(len, model.batches)) == [1, 4]
-    assert sorted(model.decoded) == [(1, 1), (1, 2), (1, 16), (2, 3)]
+    assert set(model.decoded) == {(1, 1), (1, 2), (1, 16), (2, 3)}
 
 
-def test_what_is_encoded_while_others_are_decoded_is_decoded_together_with_its_like():
+def test_what_is_encoded_while_others_are_decoded_joins_its_like_at_once():
     model = GatedModel()
     model.held_beam = 3
 
     async def work(engine):
         tasks = [asked(engine)]
-        await until(lambda: len(model.batches) == 1 and not engine._encoded)
+        await asyncio.to_thread(model.held.wait)
         for i, options in enumerate((CHEAP, OTHER, CHEAP, CHEAP)):
             tasks.append(asked(engine, "blue", options))
-            await until(lambda i=i: len(engine._encoded) == i + 1)
+            await until(lambda i=i: engine._cheap.waiting == i + 1)
         model.beam.set()
         return await asyncio.gather(*tasks)
 
     assert texts(run(work, model)) == ["red 3", "blue 3", "blue 2", "blue 3", "blue 3"]
     assert list(map(len, model.batches)) == [1] * 5
-    assert model.decoded == [(1, 3), (3, 3), (1, 2)]
+    assert model.decoded == [(1, 3), (4, 3), (1, 2), (3, 3), (1, 2)]
 
 
 def test_no_more_than_a_batch_waits_to_be_decoded_and_none_is_larger():
@@ -105,10 +105,10 @@ def test_no_more_than_a_batch_waits_to_be_decoded_and_none_is_larger():
 
     async def work(engine):
         tasks = [asked(engine)]
-        await until(lambda: len(model.batches) == 1 and not engine._encoded)
+        await asyncio.to_thread(model.held.wait)
         for i in range(2):
             tasks.append(asked(engine, "blue"))
-            await until(lambda i=i: len(engine._encoded) == i + 1)
+            await until(lambda i=i: engine._cheap.waiting == i + 1)
         tasks += [asked(engine, "green") for _ in range(3)]
         await all_waiting(engine, 3)
         model.beam.set()
@@ -165,6 +165,49 @@ def test_a_request_that_is_cancelled_leaves_the_queue():
 
     assert texts(run(work, model)) == ["red 3", "blue 3"]
     assert model.batches == [["red"], ["blue"]]
+
+
+def test_decoding_ends_where_nobody_waits_any_more():
+    model = GatedModel()
+    model.held_beam = 3
+
+    async def work(engine):
+        gone = asked(engine)
+        await asyncio.to_thread(model.held.wait)
+        gone.cancel()
+        await asyncio.wait({gone})
+        model.beam.set()
+        return [await asked(engine, "blue")]
+
+    assert texts(run(work, model)) == ["blue 3"]
+    assert model.decoded == [(1, 3)] * 3  # one step of the first, two of the other
+
+
+def test_a_decoder_that_fails_fails_its_like_and_no_other(monkeypatch):
+    model = GatedModel()
+    model.held_beam = 2
+
+    async def work(engine):
+        tasks = [asked(engine, "red", OTHER)]
+        await asyncio.to_thread(model.held.wait)
+        for i in range(2):
+            tasks.append(asked(engine, "blue"))
+            await until(lambda i=i: engine._cheap.waiting == i + 1)
+        monkeypatch.setattr(GatedSearch, "captions", fail)
+        model.beam.set()
+        with pytest.raises(ShowtellError, match="NaN"):
+            await tasks[1]
+        with pytest.raises(ShowtellError, match="NaN"):
+            await tasks[2]
+        return [await tasks[0], await asked(engine, "green", OTHER)]
+
+    def fail(search, colour):
+        if search.beam_width == 3:
+            raise ShowtellError("the decoder gave NaN")
+        return captions(search, colour)
+
+    captions = GatedSearch.captions
+    assert texts(run(work, model)) == ["red 2", "green 2"]
 
 
 def test_models_share_no_batch():

@@ -33,6 +33,10 @@ class NumpyArrays:
         """The rows of `pictures` alone."""
         return {name: array[pictures] for name, array in arrays.items()}
 
+    def join(self, first: Named, second: Named) -> dict[str, NDArray[np.float32]]:
+        """The rows of both."""
+        return {name: np.concatenate([array, second[name]]) for name, array in first.items()}
+
     def ban(self, log_probs: NDArray[np.float32], words: NDArray[np.int64]) -> NDArray[np.float32]:
         """Columns at minus infinity, in place."""
         log_probs = _writable(log_probs)

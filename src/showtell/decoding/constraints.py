@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 def repeating_words(words: NDArray[np.int64], *, ngram: int = 0, phrase: bool = False) -> NDArray[np.int64]:
     """Words that would make a hypothesis repeat itself, as rows (N, 3) of picture, hypothesis, word.
 
-    `words` (B, K, t) are ids of 0 or more. With `ngram` = n > 0, a run of n words may occur once only, overlaps
-    included. With `phrase`, no word or phrase of any length may be directly followed by itself. A word can be listed
-    more than once.
+    `words` (B, K, t) are ids of 0 or more, the latest last, and -1 in front of captions that are shorter. With `ngram`
+    = n > 0, a run of n words may occur once only, overlaps included. With `phrase`, no word or phrase of any length may
+    be directly followed by itself. A word can be listed more than once.
     """
     spoken = words.shape[2]
     if spoken == 0 or not (ngram or phrase):
@@ -33,5 +33,6 @@ def repeating_words(words: NDArray[np.int64], *, ngram: int = 0, phrase: bool = 
         repeated |= agreeing >= np.arange(spoken)
     if ngram:
         repeated |= agreeing >= ngram - 1
+    repeated &= latest_first[:, :, :spoken] >= 0
     picture, hypothesis, back = np.nonzero(repeated)
     return np.stack([picture, hypothesis, latest_first[picture, hypothesis, back]], axis=1)

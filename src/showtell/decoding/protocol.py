@@ -17,7 +17,10 @@ Memory = Mapping[str, Array]
 
 
 class StepDecoder(Protocol):
-    """A decoder, one word at a time. Shapes are fixed from step to step, except that B falls as pictures finish."""
+    """A decoder, one word at a time. Shapes are fixed from step to step, except for B: pictures join and leave.
+
+    So all that the next word depends on lies in the picture's own rows, how many words it has included.
+    """
 
     def start(self, regions: Array) -> tuple[Memory, State]:
         """Regions (B, R, D) -> memory, and the initial state with K = 1."""
@@ -48,6 +51,10 @@ class Arrays(Protocol):
 
     def select(self, arrays: Mapping[str, Array], pictures: NDArray[np.int64]) -> dict[str, Array]:
         """For each array (B, ...), the rows of `pictures` (N,) alone: (N, ...)."""
+        ...
+
+    def join(self, first: Mapping[str, Array], second: Mapping[str, Array]) -> dict[str, Array]:
+        """Arrays (B, ...) and others of the same names (N, ...) -> (B + N, ...), the first's rows in front."""
         ...
 
     def ban(self, log_probs: Array, words: NDArray[np.int64]) -> Array:

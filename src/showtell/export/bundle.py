@@ -11,7 +11,9 @@ import torch
 from numpy.typing import NDArray
 
 from showtell.bundle import Manifest, RegionGeometry, check_place, read_bundle, write_bundle
-from showtell.decoding.search import generate
+from showtell.decoding.arrays import NumpyArrays
+from showtell.decoding.options import DecodeOptions
+from showtell.decoding.search import Hypothesis, generate
 from showtell.errors import BundleError, DataError, ExportError, FeatureError, ImageError
 from showtell.export.card import write_card
 from showtell.export.graphs import compress, encoder_graph, start_graph, step_graph
@@ -198,7 +200,7 @@ def _compare_with_torch(
         decoder = TorchDecoder(model.decoder, mask, cpu)
         ours = generate(decoder, regions, options, TorchArrays(cpu))
         tokens = [hypotheses[0].tokens for hypotheses in ours]
-        theirs = graphs.decode(graphs.encode(batch), options, picture_keys=range(len(batch)))
+        theirs = _told_by(graphs, batch, options)
         equal += sum(words == found[0].tokens for words, found in zip(tokens, theirs, strict=True))
         largest = max(largest, _largest_difference(decoder, regions, graphs, batch, tokens))
     check = Check(len(pictures), source, largest, equal / len(pictures))
@@ -208,6 +210,11 @@ def _compare_with_torch(
             f"{LOG_PROBABILITY_TOLERANCE}), {len(pictures) - equal} of {len(pictures)} captions; nothing was written"
         )
     return check
+
+
+def _told_by(graphs: OnnxModel, batch: Inputs, options: DecodeOptions) -> list[list[Hypothesis]]:
+    """The sentences of each picture of a batch, best first."""
+    return generate(graphs.decoder, graphs.encode(batch), options, NumpyArrays())
 
 
 def _largest_difference(
@@ -241,7 +248,7 @@ def _compare_compressed(
     for start in range(0, len(pictures), 16):
         batch = pictures[start : start + 16]
         for captions, graphs in zip(told, (exact, small), strict=True):
-            found = graphs.decode(graphs.encode(batch), run.recipe.decoding, picture_keys=range(len(batch)))
+            found = _told_by(graphs, batch, run.recipe.decoding)
             captions += [" ".join(run.vocabulary.decode(ranked[0].tokens)) for ranked in found]
     equal = sum(a == b for a, b in zip(*told, strict=True)) / len(pictures)
     difference: float | None = None

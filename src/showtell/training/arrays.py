@@ -46,6 +46,10 @@ class TorchArrays:
         rows = self._ship(pictures)
         return {name: array.index_select(0, rows) for name, array in arrays.items()}
 
+    def join(self, first: Named, second: Named) -> dict[str, Tensor]:
+        """The rows of both."""
+        return {name: torch.cat([array, second[name]]) for name, array in first.items()}
+
     def ban(self, log_probs: Tensor, words: NDArray[np.int64]) -> Tensor:
         """Columns at minus infinity, in a copy."""
         return log_probs.index_fill(2, self._ship(words), -torch.inf)
