@@ -257,6 +257,18 @@ def test_two_files_are_compared_and_chance_is_called_chance(score, tmp_path):
     assert all(line.endswith("1.0000  equal") for line in lines[5:11])
 
 
+def test_a_difference_that_no_digit_shows_is_none(score, tmp_path):
+    """BLEU-4 of captions without any run of four words is no more than the evaluation's guard against log 0."""
+    pictures = range(40)
+    (tmp_path / "many.json").write_text(coco({i: ["a dog runs over the grass"] for i in pictures}))
+    for name, caption in (("a", "grass grass grass grass"), ("b", "grass grass grass grass grass grass")):
+        (tmp_path / f"{name}.json").write_text(results(dict.fromkeys(pictures, caption)))
+    lines = score("a.json", "many.json", "--versus", "b.json", "--metrics", "bleu").out.splitlines()
+    line = next(line for line in lines if line.startswith("BLEU-4"))
+    assert line.split()[:7] == ["BLEU-4", "0.00", "0.00", "+0.00", "0.00", "..", "0.00"]
+    assert line.endswith("  equal")
+
+
 def test_a_comparison_is_json_and_rows_of_both_files(score, tmp_path):
     arguments = ("--versus", "bad.json", "--json", "--per-picture", "p.jsonl", "--metrics", "rouge,diversity")
     told = json.loads(score("good.json", "r.json", *arguments).out)

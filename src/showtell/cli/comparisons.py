@@ -112,18 +112,10 @@ def _score(scored: Sequence[Scored], name: str) -> Iterator[str]:
         cells = [_NONE] if score is None else [f"{100 * score.value:.2f}", scores.ends(*confidence(score))]
         if found is not None:
             p = one.corrected[name]
-            cells += [f"{100 * found.difference:+.2f}", scores.ends(found.low, found.high), f"{p:.4f}"]
-            cells.append(_verdict(found.difference, p))
+            cells += [f"{100 * found.difference:+z.2f}", scores.ends(found.low, found.high), f"{p:.4f}"]
+            cells.append(scores.verdict(found.difference, p, "better", "worse"))
         rows.append([printable(one.contender.name), *cells])
     yield from scores.aligned(rows, words=[6])
-
-
-def _verdict(difference: float, p: float) -> str:
-    if difference == 0:
-        return "equal"
-    if p > scores.CHANCE:
-        return "may be chance"
-    return "better" if difference > 0 else "worse"
 
 
 def _tests(tests: int, others: int) -> str:

@@ -103,25 +103,27 @@ def versus_table(ours: Measured, theirs: Measured, compared: dict[str, Paired], 
         cells = []
         for score in (ours.scores[name], theirs.scores[name]):
             cells += [f"{POINTS * score.value:.2f}", *([ends(*confidence(score))] if ci else [])]
-        difference = f"{POINTS * found.difference:+.2f}"
-        rows.append([name, *cells, difference, ends(found.low, found.high), f"{found.p:.4f}", _verdict(found)])
+        difference = f"{POINTS * found.difference:+z.2f}"
+        said = verdict(found.difference, found.p, "A is better", "B is better")
+        rows.append([name, *cells, difference, ends(found.low, found.high), f"{found.p:.4f}", said])
     for name, value in ours.figures.items():
         gap = [""] if ci else []
         rows.append([name, figure(value), *gap, figure(theirs.figures[name])])
     return aligned(rows, words=[len(rows[0]) - 1])
 
 
-def _verdict(found: Paired) -> str:
-    if found.difference == 0:
+def verdict(difference: float, p: float, better: str, worse: str) -> str:
+    """What a difference says that is printed with two places: one that these do not show is none."""
+    if abs(POINTS * difference) < 0.005:
         return "equal"
-    if found.p > CHANCE:
+    if p > CHANCE:
         return "may be chance"
-    return "A is better" if found.difference > 0 else "B is better"
+    return better if difference > 0 else worse
 
 
 def ends(low: float, high: float) -> str:
     """An interval, in points of 100."""
-    return f"{POINTS * low:.2f} .. {POINTS * high:.2f}"
+    return f"{POINTS * low:z.2f} .. {POINTS * high:z.2f}"
 
 
 def figure(value: float) -> str:
