@@ -262,6 +262,15 @@ def test_the_embedded_model_is_the_default(monkeypatch, tiny_bundle):
     assert showtell.load(threads=1).caption(plain("blue")).text == "a blue picture"
 
 
+def test_the_embedded_model_has_a_name_unless_a_folder_has_it(monkeypatch, tiny_bundle, tmp_path):
+    monkeypatch.setattr("showtell.model_folder.EMBEDDED", tiny_bundle)
+    monkeypatch.chdir(tmp_path)
+    assert showtell.load("embedded", threads=1).caption(plain("blue")).text == "a blue picture"
+    (tmp_path / "embedded").mkdir()
+    with pytest.raises(BundleError, match=r"embedded: no bundle: it holds no manifest\.json"):
+        showtell.load("embedded")
+
+
 def test_a_run_is_exported_first_and_the_bundle_loaded(monkeypatch, tiny_bundle, tmp_path):
     (tmp_path / "recipe.json").write_text("{}")
     asked = []

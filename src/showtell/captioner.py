@@ -47,7 +47,7 @@ class Captioner:
 
     @classmethod
     def load(cls, path: Model | Sequence[Model] | None = None, *, threads: int | None = None) -> "Captioner":
-        """Load a bundle, or the folder of a training run, or with None the embedded model `pocket`.
+        """Load a bundle, or the folder of a training run, or with None or "embedded" the embedded model `pocket`.
 
         A list of them is one ensemble: the probability of each word is the mean of its members'. They must know the
         same words; encoders and decoders may be any. Default options and the attention are the first one's.

@@ -6,11 +6,17 @@ from pathlib import Path
 
 from showtell.errors import BundleError, MissingExtraError
 
-Model = str | os.PathLike[str]  # the folder of a bundle or of a training run
+Model = str | os.PathLike[str]  # the folder of a bundle or of a training run, or the name below
 
 EMBEDDED = Path(__file__).parent / "assets" / "pocket"
+EMBEDDED_NAME = "embedded"  # names the embedded model, unless a folder here is called so
 MANIFEST = "manifest.json"  # what a bundle holds
 RECIPE = "recipe.json"  # what a run folder holds and a bundle does not
+
+
+def is_embedded(path: Model) -> bool:
+    """Whether this names the embedded model."""
+    return os.fspath(path) == EMBEDDED_NAME and not Path(path).exists()
 
 
 def find_bundle(path: Model | None) -> Path:
@@ -18,7 +24,7 @@ def find_bundle(path: Model | None) -> Path:
 
     Raises as `Captioner.load`.
     """
-    if path is None:
+    if path is None or is_embedded(path):
         if not (EMBEDDED / MANIFEST).is_file():
             raise BundleError(
                 f"{EMBEDDED}: no embedded model in this installation; name one with --model, or install again"

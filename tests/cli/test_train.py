@@ -77,7 +77,7 @@ def test_training_tells_each_epoch_and_what_to_do_next(way):
     assert "going on in epoch 11 at step 0 of 6" in said["resume"].out
     assert epochs["resume"] == ["11/12", "12/12"]
     assert epochs["again"] == []
-    assert "all 12 epochs are done; for more: --resume --set training.epochs=N" in said["again"].out
+    assert "all epochs are done, 12 of 12; for more: --resume --set training.epochs=N" in said["again"].out
 
 
 def test_scores_are_json_on_standard_output_and_captions_in_the_file(way, shapes):

@@ -122,7 +122,7 @@ def test_going_on_says_where_and_a_finished_run_that_it_is(few_shapes, tmp_path)
     assert [event.step for event in _events(out).Scalars("val/CIDEr")] == [1, 2]
     third, _ = tiny_trainer(few_shapes, out, resume=True)
     assert _train(third)[1:] == [
-        "all 2 epochs are done; for more: --resume --set training.epochs=N",
+        "all epochs are done, 2 of 2; for more: --resume --set training.epochs=N",
         f"best: epoch {int(third.progress.best[:5])}; next: showtell evaluate {out} --data DIR --split test",
     ]
 

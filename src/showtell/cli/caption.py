@@ -51,8 +51,8 @@ _MANY = 20  # pictures from which a progress bar is worth its line
     "--model",
     "models",
     multiple=True,
-    metavar="BUNDLE|RUN",
-    help="A bundle or a training run; given several times, an ensemble.  [default: the embedded model]",
+    metavar="BUNDLE|RUN|embedded",
+    help="A bundle or a training run; given several times, an ensemble.  [default: embedded]",
 )
 @click.option("--beam", type=click.IntRange(min=1), help="Beam width; 1 is greedy.")
 @click.option("--captions", type=click.IntRange(min=1), metavar="N", help="Captions for each picture, best first.")

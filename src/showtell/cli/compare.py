@@ -43,7 +43,8 @@ def command(runs: tuple[Path, ...], out: Path | None, as_json: bool, **given: An
 
     Without --data: epochs, minutes, and the scores of each run's best epoch by its own validation. With --data every
     RUN captions the split, and is tested against the first that is named: how much better or worse its captions are,
-    and how often chance alone gives as much. Runs are exported first where they are not yet, and may also be bundles.
+    and how often chance alone gives as much. Runs are exported first where they are not yet; bundles will do as well,
+    and `embedded`.
 
     Choose between runs on val; score the one that is chosen once on test.
     """
@@ -100,8 +101,9 @@ def _read(runs: Sequence[Path], *, with_data: bool) -> list[Contender] | None:
     from showtell.comparison import read_contender
     from showtell.errors import ShowtellError
     from showtell.figures.curves import names_of
-    from showtell.model_folder import MANIFEST
+    from showtell.model_folder import EMBEDDED, MANIFEST, is_embedded
 
+    runs = [EMBEDDED if is_embedded(run) else run for run in runs]
     found, failed = [], False
     for run, name in zip(runs, names_of(runs), strict=True):
         try:

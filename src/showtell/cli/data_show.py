@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from showtell.figures.picture import Told
 
 _PATH = click.Path(path_type=Path)
-_EMBEDDED = "embedded"
 _COUNT = 24  # pictures of a sheet
 
 
@@ -146,7 +145,7 @@ def _show_one(example: Example, model: str | None, out: Path | None) -> int:
 def _load(model: str) -> Captioner:
     from showtell.captioner import Captioner
 
-    captioner = Captioner.load(None if model == _EMBEDDED else model)
+    captioner = Captioner.load(model)
     if captioner.images is None:
         raise click.UsageError(f"--model {model}: takes regions from files, not pictures")
     return captioner
@@ -154,11 +153,11 @@ def _load(model: str) -> Captioner:
 
 def _tell(captioner: Captioner, model: str, photo: Photo) -> Told | None:
     from showtell.figures.picture import Told
-    from showtell.model_folder import EMBEDDED
+    from showtell.model_folder import EMBEDDED, is_embedded
 
     if photo.source is None or captioner.images is None:
         return None
-    name = EMBEDDED.name if model == _EMBEDDED else Path(model).resolve().name
+    name = EMBEDDED.name if is_embedded(model) else Path(model).resolve().name
     return Told(name, captioner.caption(photo.source, attention=True), captioner.images)
 
 

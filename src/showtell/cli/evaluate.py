@@ -65,7 +65,7 @@ def command(
     as_json: bool,
     threads: int | None,
 ) -> int:
-    """Caption a split with MODEL, a bundle or a run (the embedded model where none is named), and score the captions.
+    """Caption a split with MODEL, a bundle, a run or `embedded` (which is the default), and score the captions.
 
     A run is exported first: what is scored is what ships. Scores have the digits of the COCO caption evaluation, and
     `showtell score` gives the same of the captions that --out writes. A picture that cannot be read is named and left

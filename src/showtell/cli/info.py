@@ -90,10 +90,10 @@ def _devices(ask_torch: bool) -> dict[str, Any]:
 def _model(path: Path | None) -> dict[str, Any]:
     from showtell.bundle import read_manifest
     from showtell.errors import BundleError
-    from showtell.model_folder import EMBEDDED
+    from showtell.model_folder import EMBEDDED, is_embedded
 
     try:
-        manifest, files = read_manifest(path or EMBEDDED)
+        manifest, files = read_manifest(EMBEDDED if path is None or is_embedded(path) else path)
     except BundleError as error:
         return {"name": None, "problem": str(error)}
     side = manifest.images.size if manifest.images else 0

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from showtell.errors import MissingExtraError, ServeError
-from showtell.model_folder import EMBEDDED, find_bundle
+from showtell.model_folder import EMBEDDED, find_bundle, is_embedded
 from showtell.server.options import ServeOptions
 
 _NAMED = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]{0,63})=(.+)", re.DOTALL)
@@ -154,7 +154,7 @@ def _named(models: tuple[str, ...]) -> dict[str, Path | None]:
     for text in models:
         match = None if Path(text).exists() else _NAMED.fullmatch(text)
         path = Path(match[2] if match else text)
-        name = match[1] if match else path.resolve().name
+        name = match[1] if match else (EMBEDDED if is_embedded(path) else path.resolve()).name
         if name in named:
             raise click.UsageError(f"two models are called {name!r}; name them: NAME={path}")
         named[name] = path

@@ -39,7 +39,9 @@ class Reporter:
         )
         progress = trainer.progress
         if progress.epoch >= trainer.options.epochs:
-            self.say(f"all {progress.epoch} epochs are done; for more: --resume --set training.epochs=N")
+            self.say(
+                f"all epochs are done, {progress.epoch} of {progress.epoch}; for more: --resume --set training.epochs=N"
+            )
         elif progress.epoch or progress.step:
             self.say(f"going on in epoch {progress.epoch + 1} at step {progress.step} of {trainer.steps}")
 
