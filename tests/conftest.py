@@ -29,3 +29,14 @@ def captioner(tiny_bundle):
     from showtell import Captioner
 
     return Captioner.load(tiny_bundle, threads=1)
+
+
+@pytest.fixture(scope="module")
+def own_cache(tmp_path_factory):
+    """A cache of features for one file of tests alone, and one thread, as sums depend on how many there are."""
+    import torch
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SHOWTELL_CACHE", str(tmp_path_factory.mktemp("cache")))
+        torch.set_num_threads(1)
+        yield

@@ -17,6 +17,8 @@ from showtell.data.shapes import make_shapes  # noqa: E402
 from showtell.recipe import read_recipe, recipe_from_dict, recipe_names  # noqa: E402
 from tiny_training import FEATURES, LEARNING, PIXELS, TINY, flags  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("own_cache")
+
 SHORT = flags([*FEATURES, "training.epochs=1"])
 
 
@@ -25,14 +27,6 @@ def shapes(tmp_path_factory):
     folder = tmp_path_factory.mktemp("data") / "shapes"
     make_shapes(folder, train=48, val=6, test=6, size=32, seed=0)
     return folder
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _own_cache(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SHOWTELL_CACHE", str(tmp_path_factory.mktemp("cache")))
-        torch.set_num_threads(1)
-        yield
 
 
 @pytest.fixture(scope="module")

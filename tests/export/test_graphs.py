@@ -11,6 +11,7 @@ from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 
 from showtell.architectures import AttendOptions  # noqa: E402
 from showtell.bundle import Manifest, RegionGeometry, read_bundle, write_bundle  # noqa: E402
+from showtell.decoding.arrays import NumpyArrays  # noqa: E402
 from showtell.decoding.options import DecodeOptions  # noqa: E402
 from showtell.decoding.search import generate  # noqa: E402
 from showtell.errors import ExportError  # noqa: E402
@@ -172,7 +173,7 @@ def test_steps_say_what_torch_says_for_any_number_of_pictures_and_hypotheses(
 @pytest.mark.parametrize("width", [1, 3])
 def test_onnx_and_torch_captions_agree_on_every_recipe(decoder, encoder, runtime, pictures, width):
     options = DecodeOptions(beam_width=width, num_captions=width, max_words=8)
-    theirs = runtime.decode(runtime.encode(pictures), options, picture_keys=range(5))
+    theirs = generate(runtime.decoder, runtime.encode(pictures), options, NumpyArrays())
     regions = encoder(torch.from_numpy(pictures))
     ours = generate(TorchDecoder(decoder, None, CPU), regions, options, TorchArrays(CPU))
     assert [[h.tokens for h in of_picture] for of_picture in ours] == [
@@ -185,7 +186,7 @@ def test_onnx_and_torch_captions_agree_on_every_recipe(decoder, encoder, runtime
 def test_the_pictures_are_told_apart_by_these_weights(runtime, pictures):
     # Else the tests above could not fail.
     options = DecodeOptions(beam_width=3, max_words=8)
-    told = runtime.decode(runtime.encode(pictures), options, picture_keys=range(5))
+    told = generate(runtime.decoder, runtime.encode(pictures), options, NumpyArrays())
     assert len({hypotheses[0].tokens for hypotheses in told}) >= 2
 
 

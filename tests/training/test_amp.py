@@ -9,11 +9,7 @@ from showtell.training.device import choose_autocast  # noqa: E402
 from showtell.training.sampling import epoch_batches  # noqa: E402
 from tiny_training import PIXELS, tiny_trainer  # noqa: E402
 
-
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path_factory, monkeypatch):
-    monkeypatch.setenv("SHOWTELL_CACHE", str(tmp_path_factory.getbasetemp() / "amp-cache"))
-    torch.set_num_threads(1)
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")

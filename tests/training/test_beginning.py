@@ -15,11 +15,7 @@ from showtell.training.request import Request  # noqa: E402
 from showtell.training.run import check_place  # noqa: E402
 from tiny_training import FEATURES, TINY, tiny_trainer  # noqa: E402
 
-
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path_factory, monkeypatch):
-    monkeypatch.setenv("SHOWTELL_CACHE", str(tmp_path_factory.getbasetemp() / "beginning-cache"))
-    torch.set_num_threads(1)
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 def _begin(data, out, *settings, resume=False, start_from=None, **asked):

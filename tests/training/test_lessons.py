@@ -20,11 +20,7 @@ from showtell.training.sampling import epoch_batches  # noqa: E402
 from showtell.vocabulary import Vocabulary  # noqa: E402
 from tiny_training import FEATURES, LEARNING, TINY, tiny_trainer  # noqa: E402
 
-
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path_factory, monkeypatch):
-    monkeypatch.setenv("SHOWTELL_CACHE", str(tmp_path_factory.getbasetemp() / "lessons-cache"))
-    torch.set_num_threads(1)
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 def _trainer(data, out, *settings, resume=False, start_from=None, **asked):

@@ -29,11 +29,7 @@ from showtell.training.validation import validate  # noqa: E402
 from showtell.vocabulary import PAD, SPECIALS  # noqa: E402
 from tiny_training import PIXELS, TINY, tiny_trainer  # noqa: E402
 
-
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path_factory, monkeypatch):
-    monkeypatch.setenv("SHOWTELL_CACHE", str(tmp_path_factory.getbasetemp() / "loop-cache"))
-    torch.set_num_threads(1)
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 # The loss

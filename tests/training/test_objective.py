@@ -16,11 +16,7 @@ from showtell.training.teacher import distillation_loss  # noqa: E402
 from showtell.vocabulary import END, PAD, SPECIALS, START  # noqa: E402
 from tiny_training import FEATURES, LEARNING, PIXELS, tiny_trainer  # noqa: E402
 
-
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path_factory, monkeypatch):
-    monkeypatch.setenv("SHOWTELL_CACHE", str(tmp_path_factory.getbasetemp() / "objective-cache"))
-    torch.set_num_threads(1)
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 # By hand

@@ -8,11 +8,7 @@ from showtell.training.report import Reporter  # noqa: E402
 from showtell.training.request import Request  # noqa: E402
 from tiny_training import tiny_trainer  # noqa: E402
 
-
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path_factory, monkeypatch):
-    monkeypatch.setenv("SHOWTELL_CACHE", str(tmp_path_factory.getbasetemp() / "report-cache"))
-    torch.set_num_threads(1)
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 def _train(trainer):

@@ -16,6 +16,8 @@ from showtell.training.request import Request  # noqa: E402
 from showtell.training.run import load_best, open_run, same_but  # noqa: E402
 from tiny_training import FEATURES, PIXELS, TINY, tiny_trainer  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("own_cache")
+
 SMALL = {
     "attend": {"projection": 16, "embedding": 16, "hidden": 16, "attention": 8},
     "init-inject": {"embedding": 16, "hidden": 16, "layers": 2},
@@ -26,12 +28,6 @@ SMALL = {
     "topic": {"projection": 16, "embedding": 16, "hidden": 16, "attention": 8, "topics": 2},
     "transformer": {"layers": 1, "hidden": 16, "heads": 2, "feed_forward": 32},
 }
-
-
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path_factory, monkeypatch):
-    monkeypatch.setenv("SHOWTELL_CACHE", str(tmp_path_factory.getbasetemp() / "run-cache"))
-    torch.set_num_threads(1)
 
 
 @pytest.fixture

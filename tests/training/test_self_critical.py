@@ -17,6 +17,8 @@ from showtell.training.self_critical import Critic, self_critical_loss  # noqa: 
 from showtell.vocabulary import END, START, Vocabulary  # noqa: E402
 from tiny_training import LEARNING, tiny_trainer  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("own_cache")
+
 CAPTIONS = [["a red dog runs", "a dog runs"], ["two cats sit still"], ["a man on a horse"]]
 VOCABULARY = Vocabulary.build([caption for of_picture in CAPTIONS for caption in of_picture], min_count=1)
 
@@ -125,14 +127,6 @@ def test_the_loss_of_two_captions_is_that_worked_out_by_hand():
 
 REWARDED = ("training.reward={ cider = 1.0 }", "training.epochs=2")
 LONG = ("training.epochs=12", "training.learning_rate=3e-3", "training.schedule=constant", "training.validate_every=12")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _own_cache(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SHOWTELL_CACHE", str(tmp_path_factory.mktemp("cache")))
-        torch.set_num_threads(1)
-        yield
 
 
 def _history(folder):

@@ -13,13 +13,7 @@ from showtell.training.run import load_best, open_run  # noqa: E402
 from showtell.training.soup import average_runs  # noqa: E402
 from tiny_training import LEARNING, tiny_trainer  # noqa: E402
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _own_cache(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SHOWTELL_CACHE", str(tmp_path_factory.mktemp("cache")))
-        torch.set_num_threads(1)
-        yield
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 @pytest.fixture(scope="module")
