@@ -67,7 +67,7 @@ class Backend(Protocol):
         ...
 
     def encode(self, pixels: NDArray[Any]) -> Any:
-        """What `read` gave of B pictures, such as pixels (B, S, S, 3) -> whatever `decode` takes for them."""
+        """What `read` gave of B pictures, such as pixels (B, S, S, 3) -> whatever a `search` takes for them."""
         ...
 
     def search(self, options: DecodeOptions, *, attention: bool) -> CaptionSearch:

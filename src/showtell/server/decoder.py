@@ -1,7 +1,8 @@
 """A thread that decodes pictures as they come: they join the search of their like, and leave it when they are done.
 
-A picture waits neither for the end of those before it nor for longer captions of its neighbours, and still shares each
-word's work with all of its like: the model's weights are read from memory once for all of them.
+While there is room, a picture waits neither for the end of those before it nor for longer captions of its neighbours,
+and still shares each word's work with all of its like: the model's weights are read from memory once for all of them.
+Pictures that were encoded together join together, so under full load they wait until there is room for all of them.
 """
 
 import threading
