@@ -50,10 +50,49 @@ def test_runs_are_averaged_by_what_they_caption_with(runs, tmp_path):
     assert (best_checkpoint(runs / "next2") / "average.safetensors").exists()
 
 
+def test_runs_count_by_their_shares(runs, tmp_path):
+    """Also a run and the one that it began from, whose encoder it may have changed."""
+    both = [runs / "next1", runs / "first"]
+    average_runs(both, tmp_path / "mean", [3, 1])
+    one, other = (read_weights(best_checkpoint(run)) for run in both)
+    for name, tensor in read_weights(best_checkpoint(tmp_path / "mean")).items():
+        torch.testing.assert_close(tensor, 0.75 * one[name] + 0.25 * other[name], rtol=1e-5, atol=1e-7)
+
+
+def test_a_run_that_changed_the_encoder_is_kin_to_the_one_that_it_began_from(few_shapes, tmp_path):
+    learns = (*LEARNING, "encoder.train=true", "training.epochs=1")
+    first, _ = tiny_trainer(few_shapes, tmp_path / "first", *learns)
+    assert first.train()
+    following, _ = tiny_trainer(few_shapes, tmp_path / "second", *learns, start_from=tmp_path / "first")
+    assert following.train()
+    average_runs([tmp_path / "second", tmp_path / "first"], tmp_path / "mean", [0.5, 0.5])
+    one, other = (read_weights(best_checkpoint(tmp_path / name)) for name in ("second", "first"))
+    changed = [name for name in one if name.startswith("encoder.") and not torch.equal(one[name], other[name])]
+    mean = read_weights(best_checkpoint(tmp_path / "mean"))
+    assert changed
+    for name in changed:
+        torch.testing.assert_close(
+            mean[name], ((one[name] + other[name]) / 2).to(one[name].dtype), rtol=1e-5, atol=1e-7
+        )
+
+
+@pytest.mark.parametrize("shares", [[1], [1, 2, 3], [1, 0], [1, -1], [1, float("nan")]])
+def test_shares_that_are_none_are_told(runs, tmp_path, shares):
+    with pytest.raises(
+        CheckpointError, match=r"^shares .* for 2 runs, expected a number above 0 for each of two or more"
+    ):
+        average_runs([runs / "next1", runs / "next2"], tmp_path / "mean", shares)
+    assert not (tmp_path / "mean").exists()
+
+
 def test_the_command_says_what_went_in_and_the_mean_can_be_exported(runs, few_shapes, tmp_path):
     done = showtell("average", runs / "next1", runs / "next2", "--out", tmp_path / "mean")
     assert done.code == 0
     assert "next1: 00001-00000" in done.err
+    done = showtell("average", runs / "next1", runs / "next2", "--out", tmp_path / "other", "--shares", "a,b")
+    assert "--shares a,b: expected a number for each RUN" in done.err
+    done = showtell("average", runs / "first", "--out", tmp_path / "other", "--shares", "1")
+    assert "shares 1.0 for 1 run, expected a number above 0 for each of two or more" in done.err
     done = showtell("evaluate", tmp_path / "mean", "--data", few_shapes, "--split", "val")
     assert done.code == 0, done.err
     done = showtell("train", "--resume", "--data", few_shapes, "--out", tmp_path / "mean")

@@ -1,13 +1,15 @@
 """Several sets of weights of one model averaged into one: the epochs that a run has kept, or runs that began alike.
 
 Polyak and Juditsky 1992; for runs that were fine-tuned from one start Wortsman et al.: "Model soups", ICML 2022,
-arXiv:2203.05482. The mean costs no more in use than one model, unlike an ensemble.
+arXiv:2203.05482; for a run and the one that it began from the same: "Robust fine-tuning of zero-shot models", CVPR
+2022, arXiv:2109.01903. The mean costs no more in use than one model, unlike an ensemble.
 """
 
 import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict
+from math import inf
 from pathlib import Path
 
 import torch
@@ -18,28 +20,28 @@ from showtell.errors import CheckpointError
 from showtell.files import check_writable, replace_folder, write_bytes
 from showtell.training.checkpoint import MODEL, read_weights
 from showtell.training.progress import Progress, best_checkpoint, latest_checkpoint, read_progress
-from showtell.training.run import open_run
+from showtell.training.run import Run, load_best, open_run
 
 
-def average_runs(runs: Sequence[Path], out: Path) -> list[Path]:
+def average_runs(runs: Sequence[Path], out: Path, shares: Sequence[float] | None = None) -> list[Path]:
     """Write a run to `out` whose weights are the mean of those of `runs`; returns the checkpoints that went in.
 
-    Of one run these are the epochs that it has kept (`training.keep`), of several the best epoch of each. Where there
-    are moving averages, they are what is averaged. The new run has the first one's recipe, and no optimizer: train on
-    with `--from`. Raises `CheckpointError` where there is nothing to average, or runs are not of one model.
+    Of one run these are the epochs that it has kept (`training.keep`), of several the best epoch of each, weighed by
+    `shares` if given, positive numbers of any sum. Where there are moving averages, they are what is averaged. The new
+    run has the first one's recipe, and no optimizer: train on with `--from`. Raises `CheckpointError` where there is
+    nothing to average, runs are not of one model, or there are not as many shares as runs.
     """
+    if shares is not None and (len(shares) != len(runs) or len(runs) < 2 or not all(0 < s < inf for s in shares)):
+        raise CheckpointError(
+            f"shares {', '.join(map(str, shares))} for {len(runs)} run{'s' * (len(runs) > 1)}, expected a number above "
+            "0 for each of two or more"
+        )
     if out.exists():
         raise CheckpointError(f"{out}: exists already; name another folder with --out")
     check_writable(out.absolute().parent)
     checkpoints = _kept(runs[0]) if len(runs) == 1 else [_best(run) for run in runs]
-    opened = [open_run(run) for run in runs]
-    for other in opened[1:]:
-        if other.vocabulary != opened[0].vocabulary or other.encoder.identity() != opened[0].encoder.identity():
-            raise CheckpointError(
-                f"{other.folder}: has another encoder or vocabulary than {runs[0]}; only runs that began from the same "
-                "one (--from RUN) can be averaged"
-            )
-    mean = _mean(checkpoints)
+    _check_kin([open_run(run) for run in runs])
+    mean = _mean(checkpoints, shares or [1.0] * len(checkpoints))
     progress = Progress(epoch=1)
     progress.best = progress.name
     try:
@@ -57,6 +59,32 @@ def average_runs(runs: Sequence[Path], out: Path) -> list[Path]:
     except OSError as error:
         raise CheckpointError(f"{out}: cannot be written ({error.strerror or error}); make room") from error
     return checkpoints
+
+
+def _check_kin(runs: Sequence[Run]) -> None:
+    """Raise `CheckpointError` unless the runs come from one training, for only then have their weights a useful mean.
+
+    Each must share with another an encoder that they began with or came to.
+    """
+    first, *others = runs
+    family = _encoders(first)
+    unrelated = {run.folder: _encoders(run) for run in others if run.vocabulary == first.vocabulary}
+    while joined := [folder for folder, encoders in unrelated.items() if encoders & family]:
+        for folder in joined:
+            family |= unrelated.pop(folder)
+    for run in others:
+        if run.folder in unrelated or run.vocabulary != first.vocabulary:
+            raise CheckpointError(
+                f"{run.folder}: has another encoder or vocabulary than {first.folder}; only runs that began from the "
+                "same one (--from RUN), or one from the other, can be averaged"
+            )
+
+
+def _encoders(run: Run) -> set[str]:
+    """The identities of the encoder that a run began with, and of that which it came to if it learns too."""
+    began = json.dumps(run.encoder.identity())
+    load_best(run)
+    return {began, json.dumps(run.encoder.identity())}
 
 
 def _best(run: Path) -> Path:
@@ -77,10 +105,10 @@ def _kept(run: Path) -> list[Path]:
     return found
 
 
-def _mean(checkpoints: Sequence[Path]) -> dict[str, Tensor]:
+def _mean(checkpoints: Sequence[Path], shares: Sequence[float]) -> dict[str, Tensor]:
     sums: dict[str, Tensor] = {}
     kinds: dict[str, torch.dtype] = {}
-    for checkpoint in checkpoints:
+    for checkpoint, share in zip(checkpoints, shares, strict=True):
         tensors = read_weights(checkpoint)
         shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
         expected = {name: tuple(tensor.shape) for name, tensor in sums.items()}
@@ -92,5 +120,5 @@ def _mean(checkpoints: Sequence[Path]) -> dict[str, Tensor]:
             )
         for name, tensor in tensors.items():
             kinds[name] = tensor.dtype
-            sums[name] = sums[name] + tensor.double() if name in sums else tensor.double()
-    return {name: (total / len(checkpoints)).to(kinds[name]) for name, total in sums.items()}
+            sums[name] = sums.get(name, 0) + share * tensor.double()
+    return {name: (total / sum(shares)).to(kinds[name]) for name, total in sums.items()}
