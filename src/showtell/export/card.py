@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
-from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from showtell import __version__
-from showtell.errors import CheckpointError
-from showtell.recipe import Recipe, read_recipe, recipe_names, toml_value
-from showtell.training.run import Run, open_run
+from showtell.export.commands import Commands
+from showtell.training.run import Run
 
 if TYPE_CHECKING:
     from showtell.bundle import Manifest
@@ -20,7 +17,10 @@ if TYPE_CHECKING:
 def write_card(run: Run, manifest: Manifest, check: Check, epoch: dict[str, Any], notes: str = "") -> str:
     """Markdown. `epoch` is the log entry of the checkpoint, `notes` is further text that the maker supplies."""
     splits = ", ".join(f"{name} {len(ids):,}" for name, ids in sorted(run.splits.items()))
-    commands, out = _commands(run)
+    commands = Commands()
+    out = commands.add(run)
+    made = "\n".join(commands.lines)
+    chosen = f"Checkpoint of epoch {epoch['epoch']} of the last run." if epoch else "Of each run the best epoch counts."
     scores = "\n".join(f"| {name} | {value:g} |" for name, value in manifest.scores.items())
     compressed = (
         f"Against the float32 graphs: captions equal on {check.equal:.1%} of {check.pictures:,} {check.source}. "
@@ -40,11 +40,11 @@ in the training captions. Fingerprint of ids, splits and captions: `{run.fingerp
 ## Made by
 
 ```
-{commands}
+{made}
 showtell export {out} --to bundle --weights {manifest.weights}
 ```
 
-Checkpoint of epoch {epoch.get("epoch", "?")} of the last run. The recipe as it was trained:
+{chosen} The recipe as it was trained:
 
 ```json
 {json.dumps(run.recipe.to_dict(), indent=1)}
@@ -76,32 +76,3 @@ def _takes(manifest: Manifest) -> str:
     if manifest.images is not None:
         return ""
     return f"\nThe model takes no pictures but files of up to {regions.count} regions of {regions.size} numbers."
-
-
-def _commands(run: Run) -> tuple[str, str]:
-    """The commands that train such a model anew, from the recipes of the run and of those it began with; its name."""
-    before = ""
-    arguments = [f"showtell train --recipe {run.recipe.name}"]
-    if run.start_from:
-        try:
-            before, name = _commands(open_run(Path(run.start_from)))
-            before += "\n"
-        except CheckpointError:  # the earlier run is gone; that there was one is still told
-            name = "EARLIER-RUN"
-        arguments.append(f"--from {name}")
-    out = f"RUN{before.count('showtell train') + 1}"
-    arguments.append(f"--data DIR {'--regions DIR ' * bool(run.source.regions)}--out {out}")
-    arguments += [f"--set {quote(f'{key}={value}')}" for key, value in _changes(run.recipe)]
-    return before + " \\\n    ".join(arguments), out
-
-
-def _changes(recipe: Recipe) -> list[tuple[str, str]]:
-    """Keys of a recipe that differ from those of the shipped recipe of its name; all, where none is shipped."""
-    shipped = read_recipe(recipe.name).to_dict() if recipe.name in recipe_names() else {}
-    return [
-        (f"{table}.{key}", value if isinstance(value, str) else toml_value(value))
-        for table, values in recipe.to_dict().items()
-        if isinstance(values, dict)
-        for key, value in values.items()
-        if shipped.get(table, {}).get(key) != value
-    ]

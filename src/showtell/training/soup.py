@@ -19,7 +19,7 @@ from torch import Tensor
 from showtell.errors import CheckpointError
 from showtell.files import check_writable, replace_folder, write_bytes
 from showtell.training.checkpoint import MODEL, read_weights
-from showtell.training.progress import Progress, best_checkpoint, latest_checkpoint, read_progress
+from showtell.training.progress import Progress, best_checkpoint, latest_checkpoint, read_progress, read_state
 from showtell.training.run import Run, load_best, open_run
 
 
@@ -54,11 +54,21 @@ def average_runs(runs: Sequence[Path], out: Path, shares: Sequence[float] | None
             folder.mkdir(parents=True)
             write_bytes(folder / MODEL, save(mean))
             averaged = [str(checkpoint.absolute()) for checkpoint in checkpoints]
-            state = {"progress": asdict(progress), "averaged": averaged}
+            state = {"progress": asdict(progress), "averaged": averaged, "shares": list(shares or ())}
             write_bytes(folder / "state.json", json.dumps(state, indent=1).encode())
     except OSError as error:
         raise CheckpointError(f"{out}: cannot be written ({error.strerror or error}); make room") from error
     return checkpoints
+
+
+def ingredients(run: Path) -> tuple[list[Path], list[float]]:
+    """The runs of which `run` is the average and their shares, none where all count the same; nothing of another run.
+
+    Raises `CheckpointError` where it has no checkpoint.
+    """
+    facts = read_state(best_checkpoint(run))[1]
+    averaged = dict.fromkeys(Path(checkpoint).parent.parent for checkpoint in facts.get("averaged", ()))
+    return list(averaged), list(facts.get("shares", ()))
 
 
 def _check_kin(runs: Sequence[Run]) -> None:
