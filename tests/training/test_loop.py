@@ -323,8 +323,17 @@ def test_two_processes_cannot_train_one_run_or_fill_one_store(few_shapes, tmp_pa
         trainer.store,
         pytest.raises(CheckpointError, match=r"another process is filling this feature store; wait for it or stop it"),
     ):
-        tiny_trainer(few_shapes, tmp_path / "other")
+        tiny_trainer(few_shapes, tmp_path / "other", "training.flip=true")
     assert trainer.train()  # both locks are free again
+
+
+def test_a_full_store_is_only_read(few_shapes, tmp_path):
+    """By many at once, and where nothing can be written."""
+    trainer, _ = tiny_trainer(few_shapes, tmp_path / "run")
+    with trainer.store:
+        other, _ = tiny_trainer(few_shapes, tmp_path / "other")
+    assert other.store.rows == trainer.store.rows
+    assert other.train()
 
 
 def test_a_missing_cuda_device_is_told(monkeypatch):

@@ -96,21 +96,25 @@ def fill(
     """
     keys: dict[str, str] = {}
     failures: dict[str, str] = {}
-    with store:
-        for example in examples:
-            try:
-                keys[example.id] = store.key(example.image)
-            except OSError as error:
-                failures[example.id] = f"{example.image}: {error.strerror or error}"
-        store.flush_files()
-        wanted = {keys[e.id]: _Work(e, False) for e in examples if e.id in keys}
-        if flip:
-            wanted |= {_mirror(keys[e.id]): _Work(e, True) for e in examples if e.id in keys and e.split == "train"}
-        missing = {key: work for key, work in wanted.items() if key not in store.rows}
-        if missing:
-            # Told by what is wanted, not by what is missing: a fill that was stopped goes on with the same digits.
-            graph = device.type == "cpu" and len(wanted) >= GRAPH_FROM
-            _fill_missing(store, images, missing, failures, encoder, device, batch, workers, graph)
+    store.reload()
+    for example in examples:
+        try:
+            keys[example.id] = store.key(example.image)
+        except OSError as error:
+            failures[example.id] = f"{example.image}: {error.strerror or error}"
+    wanted = {keys[e.id]: _Work(e, False) for e in examples if e.id in keys}
+    if flip:
+        wanted |= {_mirror(keys[e.id]): _Work(e, True) for e in examples if e.id in keys and e.split == "train"}
+    # A store that holds all of it is only read: by many at once, and where nothing can be written.
+    if store.knows_more or any(key not in store.rows for key in wanted):
+        with store:
+            store.flush_files()
+            missing = {key: work for key, work in wanted.items() if key not in store.rows}
+            if missing:
+                # Told by what is wanted, not by what is missing: a fill that was stopped goes on with the same digits.
+                graph = device.type == "cpu" and len(wanted) >= GRAPH_FROM
+                _fill_missing(store, images, missing, failures, encoder, device, batch, workers, graph)
+    store.forget_files()
     rows = {name: store.rows[key] for name, key in keys.items() if key in store.rows}
     flipped = {name: store.rows[_mirror(key)] for name, key in keys.items() if flip and _mirror(key) in store.rows}
     for example in examples:  # two names of one damaged picture fail alike

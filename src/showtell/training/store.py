@@ -68,19 +68,31 @@ class RowStore:
         self.row_bytes = int(np.prod(self.shape)) * self.dtype.itemsize
         self.rows_per_shard = max(1, SHARD_BYTES // self.row_bytes)
         self._claim({**identity, "shape": list(self.shape), "dtype": self.dtype.name})
-        self._read_index()
+        self.reload()
 
     def __enter__(self) -> Self:
         """Hold the store for writing; a second writer is refused with `CheckpointError`."""
         self._lock = lock(self.folder / "lock", f"{self.folder}: another process is filling this feature store")
         for name in ("index.jsonl", "files.jsonl"):
             cut_unfinished_line(self.folder / name)
-        self._read_index()  # another process may have added rows since this one looked
+        fresh = {path: entry for path, entry in self._files.items() if "fresh" in entry}
+        self.reload()
+        self._files |= fresh
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._files.clear()  # a kilobyte a picture, and nobody asks for it who only reads rows
         self._lock.close()
+
+    def reload(self) -> None:
+        """Look again which rows there are: another process may have added some."""
+        self.rows = {entry["key"]: entry["row"] for entry in read_lines(self.folder / "index.jsonl")}
+        self._files = {entry["path"]: entry for entry in read_lines(self.folder / "files.jsonl")}
+        self._next_row = max(self.rows.values(), default=-1) + 1
+        self._check_shards()
+
+    def forget_files(self) -> None:
+        """Let go of what is known of files, a kilobyte a picture: nobody asks for it who only reads rows."""
+        self._files.clear()
 
     def key(self, path: Path) -> str:
         """sha256 of the file's bytes; looked up where size and time are unchanged. Raises `OSError`."""
@@ -91,6 +103,11 @@ class RowStore:
         key = hashlib.sha256(path.read_bytes()).hexdigest()
         self._remember(path, status, key)
         return key
+
+    @property
+    def knows_more(self) -> bool:
+        """Whether `key` has learnt what `flush_files` has yet to write."""
+        return any("fresh" in entry for entry in self._files.values())
 
     def flush_files(self) -> None:
         """Write what `key` has learnt since the last call."""
@@ -149,12 +166,6 @@ class RowStore:
         append_lines(self.folder / "index.jsonl", [json.dumps({"key": key, "row": row}) for key, row in added.items()])
         self.rows |= added
         self._next_row = rows.stop
-
-    def _read_index(self) -> None:
-        self.rows = {entry["key"]: entry["row"] for entry in read_lines(self.folder / "index.jsonl")}
-        self._files = {entry["path"]: entry for entry in read_lines(self.folder / "files.jsonl")}
-        self._next_row = max(self.rows.values(), default=-1) + 1
-        self._check_shards()
 
     def _claim(self, identity: dict[str, Any]) -> None:
         path = self.folder / "identity.json"
