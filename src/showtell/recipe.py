@@ -105,6 +105,7 @@ class TrainingOptions:
     samples: int = 5  # captions of a picture that are told and rewarded
     baseline: str = "others"  # rewards count from the mean of the other samples, or from the greedy caption's
     reward_share: float = 1.0  # of the loss; the rest is that of the true captions
+    reward_dropout: bool = False  # dropout there too, which hides the same while captions are told and learnt from
     average: float = 0.0  # use a moving average of the weights that keeps this share at each step; 0 uses the last
     choose_by: str = "CIDEr"  # the score of the validation by which epochs are compared: CIDEr, BLEU-4 or loss
     keep: int = 1  # this many of the best epochs stay on disk, which `showtell average` can average

@@ -2,6 +2,7 @@
 
 import json
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,10 +11,13 @@ torch = pytest.importorskip("torch", reason="needs the training extra")
 
 from showtell.metrics.bleu import bleu  # noqa: E402
 from showtell.metrics.cider import CiderD, cider_d  # noqa: E402
-from showtell.recipe import TrainingOptions  # noqa: E402
+from showtell.models import build_decoder  # noqa: E402
+from showtell.recipe import TrainingOptions, read_recipe, recipe_names  # noqa: E402
 from showtell.training.checkpoint import latest_checkpoint  # noqa: E402
 from showtell.training.dataset import Picture, make_batch  # noqa: E402
-from showtell.training.self_critical import Critic, self_critical_loss  # noqa: E402
+from showtell.training.objective import Whole  # noqa: E402
+from showtell.training.sampling import epoch_batches  # noqa: E402
+from showtell.training.self_critical import Critic, HeldDropout, self_critical_loss  # noqa: E402
 from showtell.vocabulary import END, START, Vocabulary  # noqa: E402
 from tiny_training import LEARNING, tiny_trainer  # noqa: E402
 
@@ -172,3 +176,65 @@ def test_a_rewarded_run_goes_on_bit_for_bit(few_shapes, tmp_path, monkeypatch):
     timed = {"words/s", "seconds"}
     for mine, theirs in zip(_history(tmp_path / "whole"), _history(tmp_path / "broken"), strict=True):
         assert {k: v for k, v in mine.items() if k not in timed} == {k: v for k, v in theirs.items() if k not in timed}
+
+
+@pytest.mark.parametrize("name", recipe_names())
+@torch.no_grad()
+def test_under_held_dropout_a_caption_is_as_likely_when_learnt_as_when_told(name):
+    recipe = read_recipe(name)
+    torch.manual_seed(0)
+    regions = torch.randn(3, 1 if recipe.encoder.output in ("pooled", "flat") else 4, 6)
+    encoder = SimpleNamespace(region_count=regions.shape[1], region_size=6)
+    decoder = build_decoder(recipe, encoder, 30).eval()
+    for module in decoder.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.5
+    tokens = torch.randint(4, 30, (3, 2, 5))
+    tokens[:, :, 0] = START
+    lengths = torch.full((3, 2), 5)
+    held = HeldDropout(decoder)
+    with held.on():
+        memory, state = decoder.start(regions)
+        state = {name: value.repeat_interleave(2, 1) for name, value in state.items()}
+        told = []
+        for t in range(5):
+            log_probs, state, _ = decoder.step(tokens[:, :, t], state, memory)
+            told.append(log_probs)
+        learnt = decoder(regions, tokens, lengths).logits.log_softmax(1)
+    torch.testing.assert_close(learnt, torch.stack(told, 2).flatten(0, 2), rtol=1e-4, atol=1e-4)
+    whole = decoder(regions, tokens, lengths).logits.log_softmax(1)
+    assert not torch.allclose(learnt, whole, atol=1e-2)  # and it was dropped
+    with HeldDropout(decoder).on():
+        assert not torch.allclose(learnt, decoder(regions, tokens, lengths).logits.log_softmax(1), atol=1e-2)
+
+
+def test_held_dropout_hides_its_share_and_keeps_the_mean():
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Dropout(0.3), torch.nn.Dropout(0.0)).eval()
+    with HeldDropout(model).on():
+        found = model(torch.ones(4, 1000))
+        assert torch.equal(found, model(torch.ones(4, 1000)))
+    assert (found == found[0]).all()
+    assert (found == 0).float().mean().item() == pytest.approx(0.3, abs=0.05)
+    assert found.mean().item() == pytest.approx(1, abs=0.07)
+    assert torch.equal(model(torch.ones(2, 8)), torch.ones(2, 8))  # gone afterwards
+
+
+def test_rewarded_captions_are_told_and_learnt_under_the_same_dropout(few_shapes, tmp_path):
+    settings = ("training.reward={cider = 1.0}", "training.reward_dropout=true", "decoder.dropout=0.5")
+    trainer, _ = tiny_trainer(few_shapes, tmp_path / "run", *settings)
+    batch = next(epoch_batches(trainer.splits.train, trainer.options, 0))
+    seen = []
+    dropout = trainer.model.decoder.dropout
+    dropout.register_forward_hook(lambda module, inputs, output: seen.append(module._forward_hooks.copy()))
+    (part,) = trainer.objective.parts(trainer.model, batch, 1)
+    masks = dict(part.dropout._masks)
+    assert any((mask == 0).any() for mask in masks.values())
+    trainer.objective.loss(
+        trainer.model, trainer.learner, part, Whole(len(batch.rows), part.words, part.told_words), 0.0
+    )
+    assert part.dropout._masks.keys() == masks.keys()
+    assert all(torch.equal(part.dropout._masks[key], mask) for key, mask in masks.items())
+    assert len(seen) > 2
+    assert all(len(hooks) == 2 for hooks in seen)  # the dropout, in telling and in learning, and the one that looks on
+    assert trainer.train()

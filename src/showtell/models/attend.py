@@ -86,7 +86,7 @@ class AttendDecoder(Decoder):
         self, tokens: Tensor, state: Mapping[str, Tensor], memory: Mapping[str, Tensor]
     ) -> tuple[Tensor, dict[str, Tensor], Tensor]:
         """Tokens (B, K), state (B, K, H) each -> log-probabilities (B, K, V), new state, attention (B, K, R)."""
-        embedding = self.embed(tokens)  # (B, K, E)
+        embedding = self.dropout(self.embed(tokens))  # (B, K, E)
         new, (hidden, context, attention) = self.next_word(
             self.cell.inputs["word"](embedding), dict(state), dict(memory)
         )

@@ -43,8 +43,8 @@ class InitInjectDecoder(Decoder):
         self, tokens: Tensor, state: Mapping[str, Tensor], memory: Mapping[str, Tensor]
     ) -> tuple[Tensor, dict[str, Tensor], Tensor]:
         """Tokens (B, K), state (B, K, H) each -> log-probabilities (B, K, V), new state, attention (B, K, 1) of one."""
-        top, new = self.stack(self.embed(tokens), state)  # (B, K, H)
-        log_probs = self.words(top).log_softmax(-1)  # (B, K, V)
+        top, new = self.stack(self.dropout(self.embed(tokens)), state)  # (B, K, H)
+        log_probs = self.words(self.dropout(top)).log_softmax(-1)  # (B, K, V)
         return log_probs, new, top.new_ones(*tokens.shape, 1)
 
     def forward(self, regions: Tensor, tokens: Tensor, lengths: Tensor, mask: Tensor | None = None) -> Told:

@@ -4,6 +4,7 @@ B pictures, K captions of each, T words, R regions, N words told in all, V vocab
 """
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,7 +18,7 @@ from showtell.models.decoder import Told, valid_words
 from showtell.recipe import TrainingOptions
 from showtell.training.augment import hide_regions, random_crops
 from showtell.training.dataset import Batch
-from showtell.training.self_critical import BANNED, Critic, self_critical_loss
+from showtell.training.self_critical import BANNED, Critic, HeldDropout, self_critical_loss
 from showtell.training.self_critical import Told as Rewarded
 from showtell.training.store import Rows
 from showtell.training.teacher import Teacher, distillation_loss, taught
@@ -34,6 +35,7 @@ class Part:
     mask: Tensor | None  # (B, R) true where a region is real and not hidden; None where all are
     counts: bool = True  # false for a stand-in of a process for which no picture was left
     told: Rewarded | None = None  # captions of the model's own, if they are rewarded
+    dropout: HeldDropout | None = None  # under which they were told
 
     @property
     def words(self) -> int:
@@ -109,10 +111,11 @@ class Objective:
         if self.critic is None:
             return Part(chosen, inputs, mask)
         model.eval()
-        with torch.no_grad(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
+        held = HeldDropout(model.decoder) if self.options.reward_dropout else None
+        with torch.no_grad(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast), _on(held):
             decoder = TorchDecoder(model.decoder, mask, self.device)
             told = self.critic.told(decoder, model.regions(inputs), chosen, seed, places)
-        return Part(chosen, inputs, mask, told=told)
+        return Part(chosen, inputs, mask, told=told, dropout=held)
 
     def loss(self, model: CaptionModel, learner: nn.Module, part: Part, whole: Whole, own_words: float) -> Loss:
         """The loss of one part, called on `learner`, which is `model` or what several processes wrap it in.
@@ -154,10 +157,11 @@ class Objective:
     def _rewarded(self, learner: nn.Module, part: Part, rewarded: Rewarded, whole: Whole) -> Tensor:
         """The loss of the captions that the model told itself.
 
-        Without dropout, as they were told: else words count as unlikely that were not, and where their caption lost,
-        are made ever less likely.
+        As they were told, without dropout or with the same: else words count as unlikely that were not, and where
+        their caption lost, are made ever less likely.
         """
-        told, targets, lengths = self._tell(learner, part, rewarded.batch, dropout=False)
+        with _on(part.dropout):
+            told, targets, lengths = self._tell(learner, part, rewarded.batch, dropout=False)
         log_probs = as_drawn(told.logits.float()).gather(1, targets.unsqueeze(1)).squeeze(1)  # (N,)
         advantages = torch.from_numpy(rewarded.advantages).float().to(self.device)
         loss = self_critical_loss(log_probs, advantages, lengths)
@@ -191,6 +195,10 @@ class Objective:
             torch.from_numpy(ids).to(self.device) for ids in (batch.tokens, batch.targets, batch.lengths)
         )
         return tokens, targets, lengths
+
+
+def _on(held: HeldDropout | None) -> AbstractContextManager[None]:
+    return held.on() if held else nullcontext()
 
 
 def word_losses(logits: Tensor, targets: Tensor, smoothing: float) -> tuple[Tensor, Tensor]:

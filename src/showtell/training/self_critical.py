@@ -11,13 +11,14 @@ the reward of all that it says and nothing for an end, and models soon learn to.
 B pictures, K samples of each, T words.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from showtell.decoding.options import DecodeOptions
 from showtell.decoding.protocol import StepDecoder
@@ -103,6 +104,37 @@ class Critic:
     def _of(self, told: Sequence[Sequence[Hypothesis]], pictures: Sequence[str]) -> NDArray[np.float64]:
         pairs = [(name, one.tokens) for name, of_picture in zip(pictures, told, strict=True) for one in of_picture]
         return self.rewards([tokens for _, tokens in pairs], [name for name, _ in pairs])
+
+
+class HeldDropout:
+    """Dropout that hides the same numbers of every vector while captions are told and while they are learnt from.
+
+    Else what was likely when it was told may count as unlikely, and where it lost, be made ever less likely. As in Gal
+    and Ghahramani 2016 (arXiv:1512.05287) the mask is the same at every word; here also for all pictures of a step, so
+    that one thinned network tells them all.
+    """
+
+    def __init__(self, decoder: nn.Module) -> None:
+        self._dropouts = [module for module in decoder.modules() if isinstance(module, nn.Dropout) and module.p]
+        self._masks: dict[tuple[nn.Module, int], Tensor] = {}
+
+    @contextmanager
+    def on(self) -> Iterator[None]:
+        """Within, a decoder in evaluation mode has this dropout. Torch's random numbers decide, the first time."""
+        hooks = [module.register_forward_hook(self._hide) for module in self._dropouts]
+        try:
+            yield
+        finally:
+            for hook in hooks:
+                hook.remove()
+
+    def _hide(self, module: nn.Module, _: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        assert isinstance(module, nn.Dropout)
+        key = (module, output.shape[-1])
+        if key not in self._masks:
+            kept = torch.rand(output.shape[-1], device=output.device) >= module.p
+            self._masks[key] = kept / (1 - module.p)
+        return output * self._masks[key].to(output.dtype)
 
 
 def self_critical_loss(log_probs: Tensor, advantages: Tensor, lengths: Tensor) -> Tensor:
