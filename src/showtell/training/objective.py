@@ -146,7 +146,8 @@ class Objective:
         logits = told.logits.float()
         losses, plain = word_losses(logits, targets, options.label_smoothing)
         if self.teachers:
-            likely = taught(self.teachers, batch, options.temperature, self.device)
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
+                likely = taught(self.teachers, batch, options.temperature, self.device)
             lesson = distillation_loss(logits, likely, options.temperature)
             losses = (1 - options.distil) * losses + options.distil * lesson
         loss = losses.sum()
