@@ -75,4 +75,4 @@ def test_the_card_of_an_average_tells_how_it_was_made(runs, tmp_path):
     export_bundle(runs / "between", tmp_path / "bundle")
     card = (tmp_path / "bundle" / "card.md").read_text()
     assert "--shares 0.4,0.6 --out RUN4\nshowtell export RUN4 --to bundle --weights float32\n" in card
-    assert "Of each run the best epoch counts. The recipe as it was trained" in card
+    assert "Of each run the best epoch counts. The recipe of the first of those averaged:\n" in card

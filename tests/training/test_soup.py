@@ -74,6 +74,9 @@ def test_a_run_that_changed_the_encoder_is_kin_to_the_one_that_it_began_from(few
         torch.testing.assert_close(
             mean[name], ((one[name] + other[name]) / 2).to(one[name].dtype), rtol=1e-5, atol=1e-7
         )
+    after, _ = tiny_trainer(few_shapes, tmp_path / "third", *learns, start_from=tmp_path / "mean")
+    assert after.train()
+    average_runs([tmp_path / "third", tmp_path / "first"], tmp_path / "cousins")
 
 
 @pytest.mark.parametrize("shares", [[1], [1, 2, 3], [1, 0], [1, -1], [1, float("nan")]])

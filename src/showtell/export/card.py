@@ -14,13 +14,22 @@ if TYPE_CHECKING:
     from showtell.export.bundle import Check
 
 
+_SCORED = """
+`val` scores are those of the validation split during training, over the tokenizer's words: CIDEr-D and BLEU in points
+of 100, loss in nats a word.
+"""
+_OF_AVERAGE = "Of each run the best epoch counts. The recipe of the first of those averaged:"
+
+
 def write_card(run: Run, manifest: Manifest, check: Check, epoch: dict[str, Any], notes: str = "") -> str:
     """Markdown. `epoch` is the log entry of the checkpoint, `notes` is further text that the maker supplies."""
     splits = ", ".join(f"{name} {len(ids):,}" for name, ids in sorted(run.splits.items()))
     commands = Commands()
     out = commands.add(run)
     made = "\n".join(commands.lines)
-    chosen = f"Checkpoint of epoch {epoch['epoch']} of the last run." if epoch else "Of each run the best epoch counts."
+    chosen = (
+        f"Checkpoint of epoch {epoch['epoch']} of the last run. The recipe as it was trained:" if epoch else _OF_AVERAGE
+    )
     scores = "\n".join(f"| {name} | {value:g} |" for name, value in manifest.scores.items())
     compressed = (
         f"Against the float32 graphs: captions equal on {check.equal:.1%} of {check.pictures:,} {check.source}. "
@@ -44,7 +53,7 @@ in the training captions. Fingerprint of ids, splits and captions: `{run.fingerp
 showtell export {out} --to bundle --weights {manifest.weights}
 ```
 
-{chosen} The recipe as it was trained:
+{chosen}
 
 ```json
 {json.dumps(run.recipe.to_dict(), indent=1)}
@@ -55,10 +64,7 @@ showtell export {out} --to bundle --weights {manifest.weights}
 | score | value |
 |---|---|
 {scores}
-
-`val` scores are those of the validation split during training, over the tokenizer's words: CIDEr-D and BLEU in points
-of 100, loss in nats a word.
-
+{_SCORED if epoch else ""}
 ## Weights
 
 Stored as {manifest.weights}. Largest difference of a word's log-probability between checkpoint and float32 graphs:

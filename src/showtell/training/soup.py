@@ -8,6 +8,7 @@ arXiv:2203.05482; for a run and the one that it began from the same: "Robust fin
 import json
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from math import inf
 from pathlib import Path
@@ -74,12 +75,13 @@ def ingredients(run: Path) -> tuple[list[Path], list[float]]:
 def _check_kin(runs: Sequence[Run]) -> None:
     """Raise `CheckpointError` unless the runs come from one training, for only then have their weights a useful mean.
 
-    Each must share with another an encoder that they began with or came to.
+    Each must share with another a run that both came from, or an encoder that they began with or came to, which tells
+    where folders were moved.
     """
     first, *others = runs
-    family = _encoders(first)
-    unrelated = {run.folder: _encoders(run) for run in others if run.vocabulary == first.vocabulary}
-    while joined := [folder for folder, encoders in unrelated.items() if encoders & family]:
+    family = _origins(first)
+    unrelated = {run.folder: _origins(run) for run in others if run.vocabulary == first.vocabulary}
+    while joined := [folder for folder, origins in unrelated.items() if origins & family]:
         for folder in joined:
             family |= unrelated.pop(folder)
     for run in others:
@@ -90,11 +92,20 @@ def _check_kin(runs: Sequence[Run]) -> None:
             )
 
 
-def _encoders(run: Run) -> set[str]:
-    """The identities of the encoder that a run began with, and of that which it came to if it learns too."""
+def _origins(run: Run) -> set[str]:
+    """The folders of a run and of those it came from; the encoders that it began with, and came to if it learns too."""
     began = json.dumps(run.encoder.identity())
     load_best(run)
-    return {began, json.dumps(run.encoder.identity())}
+    return {began, json.dumps(run.encoder.identity())} | _ancestors(run.folder)
+
+
+def _ancestors(folder: Path) -> set[str]:
+    found = {str(folder.absolute())}
+    with suppress(CheckpointError, OSError, ValueError):  # of a run that is gone the name is enough
+        start = json.loads((folder / "data.json").read_text(encoding="utf-8")).get("start_from")
+        for earlier in (*ingredients(folder)[0], *([Path(start)] if start else [])):
+            found |= _ancestors(earlier)
+    return found
 
 
 def _best(run: Path) -> Path:
