@@ -34,7 +34,7 @@ def test_its_scores_are_those_of_its_card(told):
     promised = read_manifest(EMBEDDED)[0].scores
     scores = {name: 100 * score.value for name, score in told.measured.scores.items()}
     assert len(told.captions) == 1000
-    # Another processor rounds otherwise, which changes a few captions in a hundred.
+    # Another processor rounds otherwise, which may change a caption here and there.
     assert scores["CIDEr"] == pytest.approx(promised["test CIDEr"], abs=0.5)
     assert scores["BLEU-4"] == pytest.approx(promised["test BLEU-4"], abs=0.3)
 

@@ -1,6 +1,7 @@
 """The commands that make such a run anew."""
 
 import json
+from contextlib import nullcontext
 
 import pytest
 
@@ -76,3 +77,13 @@ def test_the_card_of_an_average_tells_how_it_was_made(runs, tmp_path):
     card = (tmp_path / "bundle" / "card.md").read_text()
     assert "--shares 0.4,0.6 --out RUN4\nshowtell export RUN4 --to bundle --weights float32\n" in card
     assert "Of each run the best epoch counts. The recipe of the first of those averaged:\n" in card
+
+
+def test_the_card_of_a_run_without_a_validation_says_so(few_shapes, tmp_path, monkeypatch):
+    trainer, _ = tiny_trainer(few_shapes, tmp_path / "run", *LEARNING)
+    monkeypatch.setattr("showtell.training.loop.stop_signals", lambda: nullcontext(lambda: True))
+    assert not trainer.train()
+    export_bundle(tmp_path / "run", tmp_path / "bundle")
+    card = (tmp_path / "bundle" / "card.md").read_text()
+    assert "Checkpoint before the first validation of the last run. The recipe as it was trained:\n" in card
+    assert "`val` scores" not in card

@@ -328,7 +328,7 @@ def test_two_processes_cannot_train_one_run_or_fill_one_store(few_shapes, tmp_pa
 
 
 def test_a_full_store_is_only_read(few_shapes, tmp_path):
-    """By many at once, and where nothing can be written."""
+    """Also while another process holds its lock."""
     trainer, _ = tiny_trainer(few_shapes, tmp_path / "run")
     with trainer.store:
         other, _ = tiny_trainer(few_shapes, tmp_path / "other")

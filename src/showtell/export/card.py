@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from showtell import __version__
 from showtell.export.commands import Commands
 from showtell.training.run import Run
+from showtell.training.soup import ingredients
 
 if TYPE_CHECKING:
     from showtell.bundle import Manifest
@@ -18,7 +19,6 @@ _SCORED = """
 `val` scores are those of the validation split during training, over the tokenizer's words: CIDEr-D and BLEU in points
 of 100, loss in nats a word.
 """
-_OF_AVERAGE = "Of each run the best epoch counts. The recipe of the first of those averaged:"
 
 
 def write_card(run: Run, manifest: Manifest, check: Check, epoch: dict[str, Any], notes: str = "") -> str:
@@ -27,9 +27,11 @@ def write_card(run: Run, manifest: Manifest, check: Check, epoch: dict[str, Any]
     commands = Commands()
     out = commands.add(run)
     made = "\n".join(commands.lines)
-    chosen = (
-        f"Checkpoint of epoch {epoch['epoch']} of the last run. The recipe as it was trained:" if epoch else _OF_AVERAGE
-    )
+    if ingredients(run.folder)[0]:
+        chosen = "Of each run the best epoch counts. The recipe of the first of those averaged:"
+    else:
+        when = f"of epoch {epoch['epoch']}" if epoch else "before the first validation"
+        chosen = f"Checkpoint {when} of the last run. The recipe as it was trained:"
     scores = "\n".join(f"| {name} | {value:g} |" for name, value in manifest.scores.items())
     compressed = (
         f"Against the float32 graphs: captions equal on {check.equal:.1%} of {check.pictures:,} {check.source}. "

@@ -28,6 +28,7 @@ from showtell.metrics.cider import CiderD
 from showtell.recipe import TrainingOptions
 from showtell.training.arrays import TorchArrays
 from showtell.training.dataset import Batch, Picture, make_batch
+from showtell.training.learning import dropouts_of
 from showtell.vocabulary import END, PAD, START, UNKNOWN, Vocabulary
 
 BANNED = (PAD, START, UNKNOWN)  # words that no caption holds
@@ -115,7 +116,7 @@ class HeldDropout:
     """
 
     def __init__(self, decoder: nn.Module) -> None:
-        self._dropouts = [module for module in decoder.modules() if isinstance(module, nn.Dropout) and module.p]
+        self._dropouts = [module for module, share in dropouts_of(decoder) if share]
         self._masks: dict[tuple[nn.Module, int], Tensor] = {}
 
     @contextmanager
