@@ -24,7 +24,7 @@ from showtell.metrics.significance import Paired, holm, paired
 from showtell.model_folder import MANIFEST
 from showtell.recipe import FILES, recipe_from_dict
 from showtell.training.exported import recipe_of_run
-from showtell.training.progress import latest_checkpoint
+from showtell.training.progress import latest_checkpoint, read_progress
 
 START_FROM = "--from"  # beside the keys of recipes: the run whose weights one began with
 
@@ -34,7 +34,8 @@ _LEARNT = (".exp_avg", ".square_avg")  # what optimizers keep of each parameter 
 
 @dataclass(frozen=True, kw_only=True)
 class Contender:
-    """A run, or a bundle, that is compared. A bundle has no curves and tells nothing of its training's data."""
+    """A run, an average or a bundle. A bundle has no curves and tells nothing of its training's data, an average no
+    curves."""
 
     name: str
     path: Path
@@ -89,11 +90,11 @@ class Comparison:
 def read_contender(path: Path, name: str) -> Contender:
     """A run or a bundle, as the folder at `path` is. Raises `CheckpointError`, `BundleError` or `RecipeError`.
 
-    A run may be training, but must have finished an epoch.
+    A run may be training, but must have finished an epoch. An average of runs has no curves either.
     """
     if (path / MANIFEST).is_file():
         return _read_bundle(path, name)
-    curves = read_curves(path, name)
+    curves = Curves(name, (), None) if read_progress(path).is_average else read_curves(path, name)
     recipe = recipe_of_run(path)
     try:
         data = json.loads((path / "data.json").read_text(encoding="utf-8"))

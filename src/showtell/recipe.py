@@ -45,6 +45,11 @@ class EncoderOptions:
 
     def __post_init__(self) -> None:
         require("encoder", self, size=0, learning_rate=0, warmup_epochs=0, regions=0, region_size=0)
+        if self.checkpointing and not self.frozen_norms:
+            raise RecipeError(
+                "encoder.checkpointing computes a step twice, and with encoder.frozen_norms=false batch norms would "
+                "count every picture twice; set one of them otherwise"
+            )
         if self.name != FILES:
             return
         if self.train:
@@ -109,7 +114,7 @@ class TrainingOptions:
     average: float = 0.0  # use a moving average of the weights that keeps this share at each step; 0 uses the last
     choose_by: str = "CIDEr"  # the score of the validation by which epochs are compared: CIDEr, BLEU-4 or loss
     keep: int = 1  # this many of the best epochs stay on disk, which `showtell average` can average
-    patience: int = 5  # epochs without a better validation score before training stops; 0 never stops
+    patience: int = 5  # validations without a better score before training stops; 0 never stops
     validate_every: int = 1  # epochs
     validation_pictures: int = 0  # this many validation pictures, the first by id; 0 takes all
     checkpoint_seconds: float = 30.0

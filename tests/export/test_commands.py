@@ -1,6 +1,7 @@
 """The commands that make such a run anew."""
 
 import json
+import shutil
 from contextlib import nullcontext
 
 import pytest
@@ -61,6 +62,9 @@ def test_epochs_of_one_run_have_no_shares(runs, few_shapes, tmp_path):
     commands = Commands()
     commands.add(open_run(tmp_path / "mean"))
     assert commands.lines[1].split() == ["showtell", "average", "RUN1", "--out", "RUN2"]
+    export_bundle(tmp_path / "mean", tmp_path / "bundle")
+    card = (tmp_path / "bundle" / "card.md").read_text()
+    assert "The epochs that the run kept were averaged. The recipe of the run:\n" in card
 
 
 def test_a_run_that_is_gone_is_told_as_one(runs, tmp_path):
@@ -70,6 +74,18 @@ def test_a_run_that_is_gone_is_told_as_one(runs, tmp_path):
     commands = Commands()
     commands.add(open_run(tmp_path / "mean"))
     assert commands.lines[-1].startswith("showtell average EARLIER-RUN RUN2 ")
+
+
+def test_a_run_of_which_a_part_is_gone_is_told_as_one(runs, tmp_path):
+    shutil.copytree(runs, tmp_path / "runs")
+    for name in ("next1", "next2"):
+        data = tmp_path / "runs" / name / "data.json"
+        data.write_text(data.read_text().replace(str(runs), str(tmp_path / "runs")))
+    (tmp_path / "runs" / "first" / "encoder.safetensors").unlink()
+    commands = Commands()
+    commands.add(open_run(tmp_path / "runs" / "next1"))
+    assert len(commands.lines) == 1
+    assert "--from EARLIER-RUN " in commands.lines[0]
 
 
 def test_the_card_of_an_average_tells_how_it_was_made(runs, tmp_path):

@@ -193,6 +193,27 @@ def test_tokens_of_a_vision_transformer_are_a_grid_without_the_class_token():
     assert encoder.region_count == 16
 
 
+def test_what_its_output_does_not_need_does_not_learn():
+    """The classifier's last convolution of a MobileNetV3, where the grid before it is what is taken."""
+    options = {"name": "mobilenetv3_small_050", "size": 32, "train": True}
+    encoder = build_encoder(_options(**options))
+    learns = {name: parameter.requires_grad for name, parameter in encoder.network.named_parameters()}
+    assert {name for name, does in learns.items() if not does} == {"conv_head.weight", "conv_head.bias"}
+    assert all(parameter.grad is None for parameter in encoder.parameters())
+    assert all(
+        parameter.requires_grad for parameter in build_encoder(_options(**options, output="pooled")).parameters()
+    )
+    with pytest.raises(EncoderError, match=r"its output depends on no weight from encoder\.train_from 'conv_head' on"):
+        build_encoder(_options(**options, train_from="conv_head"))
+
+
+def test_batch_norms_that_learn_cannot_be_computed_twice():
+    with pytest.raises(
+        RecipeError, match=r"encoder\.checkpointing computes a step twice, and with encoder\.frozen_norms"
+    ):
+        _options(train=True, checkpointing=True, frozen_norms=False)
+
+
 def test_frozen_norms_keep_their_statistics_in_training(weights):
     pictures = torch.randint(0, 256, (4, 48, 48, 3), dtype=torch.uint8)
     for frozen in (True, False):

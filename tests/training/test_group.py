@@ -37,6 +37,13 @@ def test_errors_of_a_process_alone_stay_what_they_are():
         raise RuntimeError("mine")
 
 
+def test_memory_that_runs_out_is_nobody_elses_doing():
+    group = Group(torch.device("cpu"))
+    group.size = 2
+    with pytest.raises(torch.OutOfMemoryError, match="mine"), group.together():
+        raise torch.OutOfMemoryError("mine")
+
+
 # With torchrun
 
 
@@ -81,6 +88,15 @@ def test_two_processes_learn_what_one_learns(few_shapes, tmp_path, environment):
         for name in ("train loss", "val loss"):
             assert mine[name] == pytest.approx(theirs[name], abs=1e-4)
         assert mine["train reward"] == pytest.approx(theirs["train reward"], rel=2e-2)
+
+
+@pytest.mark.slow
+def test_batch_norms_that_each_process_would_estimate_for_itself_are_refused(few_shapes, tmp_path, environment):
+    command = _command(2, few_shapes, tmp_path / "run", "encoder.frozen_norms=false")
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=200)
+    assert done.returncode != 0
+    assert "encoder.frozen_norms is false, but each of 2 processes would estimate batch norms" in done.stderr
+    assert not (tmp_path / "run" / "recipe.json").exists()
 
 
 @pytest.mark.slow

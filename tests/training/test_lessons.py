@@ -125,6 +125,18 @@ def test_a_line_that_is_no_caption_is_told_with_its_place(tmp_path, line, found)
     assert "\n" not in str(caught.value)
 
 
+def test_captions_alone_need_files_of_them(few_shapes, tmp_path):
+    with pytest.raises(RecipeError, match=r"training\.captions is added, but none are; name files of them with --capt"):
+        _trainer(few_shapes, tmp_path / "run", "training.captions=added")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_caption_may_hold_signs_that_part_lines_elsewhere(tmp_path):
+    file = tmp_path / "told.jsonl"
+    file.write_text('{"path": "a.png", "caption": "a red\u2028dot"}\n', encoding="utf-8")
+    assert add_captions([], [file], alone=False).examples[0].captions == ("a red\u2028dot",)
+
+
 # Text
 
 
@@ -172,6 +184,14 @@ def test_text_that_cannot_be_learnt_is_told(few_shapes, tmp_path):
         _trainer(few_shapes, tmp_path / "run", "encoder.train=true", text=text)
     with pytest.raises(RecipeError, match="--text has no pictures, which --teacher and --captions are about"):
         _trainer(few_shapes, tmp_path / "other", text=text, teachers=(tmp_path,))
+
+
+def test_a_part_of_the_lines_can_be_learnt(few_shapes, tmp_path):
+    text = tmp_path / "lines.txt"
+    text.write_text("a small red circle\na large blue square\n" * 10)
+    trainer, said = _trainer(few_shapes, tmp_path / "run", "training.limit_captions=5", text=text)
+    assert len(trainer.splits.train) == 5
+    assert f"5 of 20 lines of {text}" in said
 
 
 # Teachers
@@ -248,7 +268,9 @@ def test_vectors_come_to_the_rows_of_their_words(tmp_path):
     vocabulary = Vocabulary.build(["red dot blue dot"])
     table = torch.nn.Embedding(len(vocabulary), 3)
     before = table.weight.detach().clone()
-    path = _vectors(tmp_path, ["3 3", "red 1 0 -1", "<end> 9 9 9", "zebra 5 5 5", "two words 7 7 7", "blue 0 2 -2"])
+    path = _vectors(
+        tmp_path, ["3 3", "red 1 0 -1", "<end> 9 9 9", "zebra 5 5 5", "two words 7 7 7", "", "blue\t0\t2 -2", " "]
+    )
     found = read_word_vectors(path, 3, vocabulary)
     assert len(found) == 2
     begin_with(found, table)

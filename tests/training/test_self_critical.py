@@ -96,7 +96,10 @@ def test_advantages_count_from_the_baseline(baseline):
     assert told.batch.lengths.shape == (3, 4)
     assert (np.diff(told.batch.lengths, axis=1) <= 0).all()  # longest first
     captions = [
-        [tuple(targets[: length - 1].tolist()) for targets, length in zip(*pair, strict=True)]
+        [
+            tuple(word for word in targets[:length].tolist() if word != END)
+            for targets, length in zip(*pair, strict=True)
+        ]
         for pair in zip(told.batch.targets, told.batch.lengths, strict=True)
     ]
     rewards = np.array(
@@ -110,6 +113,15 @@ def test_advantages_count_from_the_baseline(baseline):
         greedy = [critic.rewards([[VOCABULARY.ids["a"]] * 6], [name])[0] for name in "012"]
         expected = rewards - np.array(greedy)[:, None]
     np.testing.assert_allclose(told.advantages, expected, atol=1e-12)
+
+
+def test_an_end_that_came_by_force_is_not_learnt():
+    critic = Critic(_pictures(), VOCABULARY, _options(samples=20, max_words=2))
+    told = critic.told(_talker(a=0.4, dog=0.3, end=0.3), torch.zeros(3, 1, 2), make_batch(_pictures()), seed=1)
+    for targets, length in zip(told.batch.targets.reshape(60, -1), told.batch.lengths.flatten(), strict=True):
+        words = targets[:length].tolist()
+        assert (words[-1] == END) == (len([word for word in words if word != END]) < 2)
+    assert {1, 2} == set(told.batch.lengths.flatten().tolist())
 
 
 def test_the_seed_decides_what_is_told():

@@ -1,5 +1,7 @@
 """Averages of weights: of a run's epochs, and of runs that began alike."""
 
+import shutil
+
 import pytest
 
 torch = pytest.importorskip("torch", reason="needs the training extra")
@@ -79,6 +81,22 @@ def test_a_run_that_changed_the_encoder_is_kin_to_the_one_that_it_began_from(few
     average_runs([tmp_path / "third", tmp_path / "first"], tmp_path / "cousins")
 
 
+def test_two_trainings_are_no_kin_though_they_began_alike(runs, few_shapes, tmp_path):
+    """The same encoder, words, sizes and seed: but weights that went ways of their own have no useful mean."""
+    other, _ = tiny_trainer(few_shapes, tmp_path / "other", *LEARNING, "training.epochs=1")
+    assert other.run.encoder.identity() == open_run(runs / "first").encoder.identity()
+    assert other.train()
+    with pytest.raises(CheckpointError, match=r"other: does not come from one training with .*first; only runs that"):
+        average_runs([runs / "first", tmp_path / "other"], tmp_path / "mean")
+
+
+def test_kin_are_kin_wherever_their_folders_are(runs, tmp_path):
+    for name in ("first", "next1"):
+        shutil.copytree(runs / name, tmp_path / "elsewhere" / name)
+    average_runs([tmp_path / "elsewhere" / "next1", tmp_path / "elsewhere" / "first"], tmp_path / "mean", [1, 1])
+    average_runs([tmp_path / "mean", runs / "next2"], tmp_path / "more")
+
+
 @pytest.mark.parametrize("shares", [[1], [1, 2, 3], [1, 0], [1, -1], [1, float("nan")]])
 def test_shares_that_are_none_are_told(runs, tmp_path, shares):
     with pytest.raises(
@@ -100,7 +118,13 @@ def test_the_command_says_what_went_in_and_the_mean_can_be_exported(runs, few_sh
     assert done.code == 0, done.err
     done = showtell("train", "--resume", "--data", few_shapes, "--out", tmp_path / "mean")
     assert done.code != 0
-    assert "optimizer.safetensors" in done.err
+    assert f"mean: is an average, without an optimizer to go on with; begin a run with --from {tmp_path}" in done.err
+    done = showtell("plot", tmp_path / "mean", "--out", tmp_path / "curves.png")
+    assert "mean: is an average, which has no curves; name the runs that it was made from" in done.err
+    done = showtell("compare", tmp_path / "mean", runs / "next1")
+    assert "mean: is an average, which has no curves; name its run, or add --data DIR" in done.err
+    done = showtell("compare", tmp_path / "mean", runs / "next1", "--data", few_shapes, "--split", "val")
+    assert done.code == 0, done.err
 
 
 def test_what_cannot_be_averaged_is_told(runs, few_shapes, tmp_path):
@@ -108,12 +132,19 @@ def test_what_cannot_be_averaged_is_told(runs, few_shapes, tmp_path):
         average_runs([runs / "next1"], tmp_path / "mean")
     with pytest.raises(CheckpointError, match=r"nothing: no such folder, expected a run"):
         average_runs([runs / "first", tmp_path / "nothing"], tmp_path / "mean")
-    for name, setting, message in (
-        ("narrow", "decoder.hidden=8", r"narrow.*: decoder\.\S+ is \(.*; only runs of one model can be averaged"),
-        ("other", "training.seed=9", r"other: has another encoder or vocabulary than"),
+    other, _ = tiny_trainer(few_shapes, tmp_path / "other", *LEARNING, "training.epochs=1", "encoder.train=true")
+    assert other.train()
+    moved, _ = tiny_trainer(
+        few_shapes, tmp_path / "moved", *LEARNING, "training.epochs=1", "encoder.train=true", start_from=runs / "first"
+    )
+    assert moved.train()
+    after, _ = tiny_trainer(few_shapes, tmp_path / "after", *LEARNING, "training.epochs=1", start_from=moved.run.folder)
+    assert after.train()
+    for name, message in (
+        ("other", r"other: does not come from one training with .*first"),
+        ("moved", r"moved.*: encoder\.\S+ is \(.*; only runs of one model can be averaged"),
+        ("after", r"first, .*after: look at pictures through encoders that differ"),
     ):
-        other, _ = tiny_trainer(few_shapes, tmp_path / name, setting, "training.epochs=1")
-        assert other.train()
         with pytest.raises(CheckpointError, match=message):
             average_runs([runs / "first", tmp_path / name], tmp_path / "mean")
     assert not (tmp_path / "mean").exists()

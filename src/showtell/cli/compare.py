@@ -107,9 +107,11 @@ def _read(runs: Sequence[Path], *, with_data: bool) -> list[Contender] | None:
     found, failed = [], False
     for run, name in zip(runs, names_of(runs), strict=True):
         try:
-            if not with_data and (run / MANIFEST).is_file():
-                raise ShowtellError(f"{run}: is a bundle, which has no curves; name its run, or add --data DIR")
-            found.append(read_contender(run, name))
+            contender = read_contender(run, name)
+            if not with_data and not contender.curves.history:
+                kind = "a bundle" if (run / MANIFEST).is_file() else "an average"
+                raise ShowtellError(f"{run}: is {kind}, which has no curves; name its run, or add --data DIR")
+            found.append(contender)
         except ShowtellError as error:
             click.echo(f"showtell: {error}", err=True)
             failed = True

@@ -27,8 +27,11 @@ def write_card(run: Run, manifest: Manifest, check: Check, epoch: dict[str, Any]
     commands = Commands()
     out = commands.add(run)
     made = "\n".join(commands.lines)
-    if ingredients(run.folder)[0]:
+    averaged = len(ingredients(run.folder)[0])  # runs
+    if averaged > 1:
         chosen = "Of each run the best epoch counts. The recipe of the first of those averaged:"
+    elif averaged:
+        chosen = "The epochs that the run kept were averaged. The recipe of the run:"
     else:
         when = f"of epoch {epoch['epoch']}" if epoch else "before the first validation"
         chosen = f"Checkpoint {when} of the last run. The recipe as it was trained:"

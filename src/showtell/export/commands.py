@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from shlex import quote
 
-from showtell.errors import CheckpointError
+from showtell.errors import ShowtellError
 from showtell.recipe import Recipe, read_recipe, recipe_names, toml_value
 from showtell.training.run import Run, open_run
 from showtell.training.soup import ingredients
@@ -48,7 +48,7 @@ class Commands:
     def _earlier(self, folder: Path) -> str:
         try:
             return self.add(open_run(folder))
-        except CheckpointError:  # the earlier run is gone; that there was one is still told
+        except ShowtellError:  # the earlier run is gone, wholly or in part; that there was one is still told
             return "EARLIER-RUN"
 
 

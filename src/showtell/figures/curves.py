@@ -63,6 +63,8 @@ class Curves:
 def read_curves(run: Path, name: str) -> Curves:
     """A run's curves so far. Raises `CheckpointError` where it is no run or has not finished an epoch."""
     progress = read_progress(run)
+    if progress.is_average:
+        raise CheckpointError(f"{run}: is an average, which has no curves; name the runs that it was made from")
     if not progress.history:
         raise CheckpointError(
             f"{run}: no finished epoch yet, {progress.step:,} steps of the first are done; wait for its end"

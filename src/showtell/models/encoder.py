@@ -111,6 +111,8 @@ class Encoder(nn.Module):
         for name, parameter in self.network.named_parameters():
             learns = learns or (self.options.train and (name == first or name.startswith(f"{first}.")))
             parameter.requires_grad_(learns)
+        if learns:
+            self._leave_unused()
         if self.options.train and self.options.checkpointing:
             if not hasattr(self.network, "set_grad_checkpointing"):
                 raise EncoderError(
@@ -121,6 +123,27 @@ class Encoder(nn.Module):
         if self.options.train and not learns:
             layers = ", ".join(dict.fromkeys(name.rpartition(".")[0] for name, _ in self.network.named_parameters()))
             raise EncoderError(f"{self.options.name} has no layer {first!r} with weights; it has {layers[:400]}")
+
+    def _leave_unused(self) -> None:
+        """Let only those parameters learn that the output depends on: some networks end in layers that are not asked.
+
+        The gradients of one picture tell. Raises `EncoderError` where none is left.
+        """
+        assert self.images is not None
+        training = self.training
+        with torch.enable_grad():
+            regions = self.eval()(self.blank(1))
+            if regions.requires_grad:
+                regions.sum().backward()
+        self.train(training)
+        for parameter in self.network.parameters():
+            parameter.requires_grad_(parameter.grad is not None)
+            parameter.grad = None
+        if not regions.requires_grad:
+            raise EncoderError(
+                f"{self.options.name}: its output depends on no weight from encoder.train_from "
+                f"{self.options.train_from!r} on; name an earlier layer"
+            )
 
     def train(self, mode: bool = True) -> "Encoder":
         """Training mode; batch norms that do not learn stay at their statistics, all where the recipe says so."""

@@ -1,7 +1,7 @@
 """Word vectors from a file, for a decoder's embeddings to begin with.
 
 Pennington, Socher, Manning: "GloVe: Global Vectors for Word Representation", EMNLP 2014. The files of GloVe, word2vec
-(as text) and fastText have this form: a line for each word, the word and its numbers parted by spaces.
+(as text) and fastText have this form: a line for each word, the word and its numbers parted by white space.
 
 V vocabulary size, E embedding size.
 """
@@ -25,7 +25,9 @@ def read_word_vectors(path: Path, size: int, vocabulary: Vocabulary) -> dict[int
     try:
         with path.open(encoding="utf-8", errors="replace") as lines:
             for number, line in enumerate(lines, 1):
-                word, *values = line.rstrip().rsplit(" ", size)
+                if not line.strip():
+                    continue
+                word, *values = line.rstrip().rsplit(None, size)
                 if number == 1 and len(values) == 1 and word.isdigit():
                     continue  # word2vec's and fastText's first line: how many words, and their size
                 if len(values) != size or len(line.split()) < size + 1:

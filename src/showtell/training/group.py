@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from datetime import timedelta
 from typing import TypeVar
 
 import torch
@@ -19,6 +20,8 @@ from torch.nn.parallel import DistributedDataParallel
 from showtell.errors import ShowtellError
 
 T = TypeVar("T")
+
+_PATIENCE = timedelta(days=7)  # one fills the stores, which can take hours, while the others wait
 
 
 class Group:
@@ -32,7 +35,7 @@ class Group:
                 self.device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
                 torch.cuda.set_device(self.device)
             if not distributed.is_initialized():
-                distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+                distributed.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=_PATIENCE)
             self.rank, self.size = distributed.get_rank(), distributed.get_world_size()
 
     def end(self, code: int) -> None:
@@ -97,7 +100,7 @@ class Group:
         try:
             yield
         except RuntimeError as error:
-            if self.size == 1:
+            if self.size == 1 or isinstance(error, torch.OutOfMemoryError):
                 raise
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise ShowtellError(

@@ -111,9 +111,11 @@ def text_examples(file: Path) -> list[Example]:
 
 def _lines(file: Path) -> list[str]:
     try:
-        return file.read_text(encoding="utf-8").splitlines()
+        text = file.read_text(encoding="utf-8").removesuffix("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{file}: cannot be read ({error}); expected a text file in UTF-8") from error
+    # Not by splitlines(), which also parts at signs that JSON allows within a text, such as U+2028.
+    return text.split("\n") if text else []
 
 
 def _added(line: str, file: Path, number: int) -> tuple[str, Path | None, str]:

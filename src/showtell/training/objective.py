@@ -186,6 +186,8 @@ class Objective:
     def _with_own_words(self, model: CaptionModel, part: Part, share: float) -> NDArray[np.int64]:
         tokens, _, lengths = self._tensors(part.batch)
         model.train()
+        if model.encoder:
+            model.encoder.eval()  # batch norms that are estimated count the pictures once
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
             logits = model(part.inputs, tokens, lengths, part.mask).logits
         mixed: NDArray[np.int64] = with_own_words(tokens, lengths, logits.float(), share).cpu().numpy()

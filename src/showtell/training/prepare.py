@@ -15,7 +15,7 @@ from showtell.models.encoder import Encoder, build_encoder
 from showtell.models.word_vectors import begin_with, read_word_vectors
 from showtell.recipe import FILES, EncoderOptions, Recipe, recipe_from_dict
 from showtell.region_files import measure
-from showtell.training.checkpoint import best_checkpoint, latest_checkpoint, load_part
+from showtell.training.checkpoint import best_checkpoint, latest_checkpoint, load_part, read_state
 from showtell.training.dataset import by_split, fingerprint, pictures, vocabulary_of
 from showtell.training.device import choose_device
 from showtell.training.features import Filled, cache_folder, feature_store, fill, pixel_store
@@ -147,27 +147,14 @@ def _begin(
         examples = read_examples(request)
     else:
         recipe, examples = settle(request, recipe)
-    if request.text and (request.teachers or request.captions):
-        raise RecipeError("--text has no pictures, which --teacher and --captions are about; leave one of them out")
-    lines = text_examples(request.text) if request.text else []
-    train_split = by_split(examples, "train")
     if before is not None:
         run = _resumed(before, settings, request, examples, recipe, start_from)
         recipe = run.recipe
     assert recipe is not None
-    if request.text and recipe.encoder.train:
-        raise RecipeError("--text has no pictures from which an encoder could learn; set encoder.train=false")
-    own = training_part(train_split, recipe.training)
-    added = add_captions(own, request.captions, all_examples=examples, alone=recipe.training.captions == "added")
-    learnt = lines or added.examples
+    _check_lessons(request, recipe)
+    own = training_part(by_split(examples, "train"), recipe.training)
+    learnt = _learnt(request, recipe, own, examples, say)
     check_batch(caption_count(learnt), recipe.training)  # before hours of filling the store, and after
-    if recipe.training.limit_captions:
-        say(
-            f"{caption_count(own):,} of {caption_count(train_split):,} training captions, "
-            f"of {len(own):,} of {len(train_split):,} pictures"
-        )
-    if added.held_out:
-        say(f"note: {added.held_out:,} captions of --captions are left out: their pictures are of val or test")
     val = [example for example in examples if example.split == "val" and example.captions]
     if recipe.training.validation_pictures:
         val = sorted(val, key=lambda e: e.id)[: recipe.training.validation_pictures]
@@ -179,6 +166,39 @@ def _begin(
     with forgotten_on_error(run) if before is None else nullcontext():
         teachers = [open_teacher(folder, run) for folder in request.teachers]
     return _Begun(request, run, before is None, learnt, val, teachers, vectors)
+
+
+def _check_lessons(request: Request, recipe: Recipe) -> None:
+    """Raise `RecipeError` where the recipe does not fit what is to be learnt from."""
+    if request.text and (request.teachers or request.captions):
+        raise RecipeError("--text has no pictures, which --teacher and --captions are about; leave one of them out")
+    if request.text and recipe.encoder.train:
+        raise RecipeError("--text has no pictures from which an encoder could learn; set encoder.train=false")
+    if recipe.training.captions == "added" and not (request.captions or request.text):
+        raise RecipeError("training.captions is added, but none are; name files of them with --captions FILE")
+
+
+def _learnt(
+    request: Request, recipe: Recipe, own: list[Example], examples: Sequence[Example], say: Callable[[str], None]
+) -> list[Example]:
+    """What is learnt from: lines of text, or `own`, the data set's part of captions, with those that are added."""
+    options = recipe.training
+    if request.text:
+        lines = text_examples(request.text)
+        learnt = training_part(lines, options)
+        if options.limit_captions:
+            say(f"{len(learnt):,} of {len(lines):,} lines of {request.text}")
+        return learnt
+    added = add_captions(own, request.captions, all_examples=examples, alone=options.captions == "added")
+    if options.limit_captions:
+        whole = by_split(examples, "train")
+        say(
+            f"{caption_count(own):,} of {caption_count(whole):,} training captions, "
+            f"of {len(own):,} of {len(whole):,} pictures"
+        )
+    if added.held_out:
+        say(f"note: {added.held_out:,} captions of --captions are left out: their pictures are of val or test")
+    return added.examples
 
 
 def _filled(begun: _Begun, group: Group, say: Callable[[str], None]) -> tuple[Rows, Splits, list[Teacher]]:
@@ -249,8 +269,7 @@ def _new_run(
         decoder = build_decoder(recipe, encoder, len(before.vocabulary))
         load_part(checkpoint, "decoder", decoder)
         choose_learning(decoder, recipe.training.only)
-        of = str(start_from.absolute())
-        return create_run(out, recipe, before.vocabulary, encoder, examples, source, of), {}
+        return create_run(out, recipe, before.vocabulary, encoder, examples, source, before), {}
     encoder = encoder_of(request, recipe)
     vocabulary = (
         open_run(request.teachers[0]).vocabulary
@@ -274,12 +293,16 @@ def _resumed(
     start_from: Path | None,
 ) -> Run:
     """The run to go on with, its recipe changed by `settings`."""
-    out = before.folder
+    out, latest = before.folder, latest_checkpoint(before.folder)
+    if latest is not None and read_state(latest)[0].is_average:
+        raise CheckpointError(
+            f"{out}: is an average, without an optimizer to go on with; begin a run with --from {out}"
+        )
     if request.regions and not before.source.regions:
         raise CheckpointError(f"{out}: has learnt from pictures; leave --regions out, or start a new run")
     if start_from is not None and str(start_from.absolute()) != before.start_from:
         raise CheckpointError(f"{out}: has begun from {before.start_from or 'nothing'}; leave --from out")
-    learnt = latest_checkpoint(out) is not None
+    learnt = latest is not None
     run = replace(before, recipe=recipe_from_dict(before.recipe.to_dict(), settings))
     changed = same_but(before.recipe, run.recipe)
     if recipe is not None:

@@ -30,6 +30,11 @@ class Progress:
     def name(self) -> str:
         return f"{self.epoch:05d}-{self.step:05d}"
 
+    @property
+    def is_average(self) -> bool:
+        """Whether these are the weights that `showtell average` wrote: without an epoch of their own."""
+        return self.epoch > 0 and not self.history
+
     def rank(self, score: float, keep: int) -> None:
         """Put the checkpoint of now among those that are kept, if its score is one of the `keep` best."""
         found = [*self.kept, (self.name, score)]

@@ -4,7 +4,8 @@ RUN/
   recipe.json            the recipe with all settings applied
   vocabulary.json
   encoder.safetensors    the encoder's weights as the run began, with its preparation in the metadata, if it has one
-  data.json              where the data lay, its fingerprint, the splits: ids of each; the run that it began from
+  data.json              where the data lay, its fingerprint, the splits: ids of each; the run that it began from, and
+                         marks of all that it came from
   checkpoints/           see `checkpoint.py`
   tensorboard/
 """
@@ -15,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from uuid import uuid4
 
 import torch
 from safetensors.torch import save
@@ -81,6 +83,7 @@ class Run:
     fingerprint: str
     splits: dict[str, list[str]]  # ids of each split
     start_from: str | None = None  # folder of the run whose decoder this one began with
+    lineage: tuple[str, ...] = ()  # marks of this run and of those that it came from, wherever their folders are
 
     def model(self) -> CaptionModel:
         """The recipe's model; its decoder's weights are random until a checkpoint is loaded."""
@@ -104,19 +107,22 @@ def create_run(
     encoder: Encoder,
     examples: Sequence[Example],
     source: DataSource,
-    start_from: str | None = None,
+    start: Run | None = None,
 ) -> Run:
-    """Write a new run folder: the whole of it, or nothing. Raises as `check_place`."""
+    """Write the folder of a new run, which may begin from `start`: the whole, or nothing. Raises as `check_place`."""
     check_place(folder)
     splits: dict[str, list[str]] = {}
     for example in examples:
         splits.setdefault(example.split or "none", []).append(example.id)
-    run = Run(folder, recipe, vocabulary, encoder, source, fingerprint(examples), splits, start_from)
+    start_from = str(start.folder.absolute()) if start else None
+    lineage = (uuid4().hex, *(start.lineage if start else ()))
+    run = Run(folder, recipe, vocabulary, encoder, source, fingerprint(examples), splits, start_from, lineage)
     data = {
         "source": dataclasses.asdict(source),
         "fingerprint": run.fingerprint,
         "splits": splits,
         "start_from": start_from,
+        "lineage": lineage,
     }
     with lock(folder / "lock", f"{folder}: another process begins a run here"):
         check_place(folder)  # again: two may have begun at once
@@ -198,6 +204,7 @@ def open_run(folder: Path) -> Run:
             data["fingerprint"],
             data["splits"],
             data.get("start_from"),
+            tuple(data.get("lineage", ())),
         )
     except (KeyError, TypeError) as error:
         raise CheckpointError(

@@ -96,8 +96,9 @@ class Critic:
             baseline = self._of(greedy, batch.ids)[:, None]  # (B, 1)
         else:
             baseline = (rewards.sum(1, keepdims=True) - rewards) / (options.samples - 1)  # (B, K)
+        most = options.max_words  # after so many words a caption ends by force: this end was not drawn
         chosen = [
-            Picture(self._pictures[self._places[name]].example, row, tuple((*s.tokens, END) for s in of_picture))
+            Picture(self._pictures[self._places[name]].example, row, tuple((*s.tokens, END)[:most] for s in of_picture))
             for name, row, of_picture in zip(batch.ids, batch.rows, samples, strict=True)
         ]
         return Told(make_batch(chosen), rewards - baseline, float(rewards.mean()))

@@ -8,7 +8,6 @@ arXiv:2203.05482; for a run and the one that it began from the same: "Robust fin
 import json
 import shutil
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import asdict
 from math import inf
 from pathlib import Path
@@ -21,7 +20,7 @@ from showtell.errors import CheckpointError
 from showtell.files import check_writable, replace_folder, write_bytes
 from showtell.training.checkpoint import MODEL, read_weights
 from showtell.training.progress import Progress, best_checkpoint, latest_checkpoint, read_progress, read_state
-from showtell.training.run import Run, load_best, open_run
+from showtell.training.run import Run, open_run
 
 
 def average_runs(runs: Sequence[Path], out: Path, shares: Sequence[float] | None = None) -> list[Path]:
@@ -41,7 +40,7 @@ def average_runs(runs: Sequence[Path], out: Path, shares: Sequence[float] | None
         raise CheckpointError(f"{out}: exists already; name another folder with --out")
     check_writable(out.absolute().parent)
     checkpoints = _kept(runs[0]) if len(runs) == 1 else [_best(run) for run in runs]
-    _check_kin([open_run(run) for run in runs])
+    lineage = _check_kin([open_run(run) for run in runs])
     mean = _mean(checkpoints, shares or [1.0] * len(checkpoints))
     progress = Progress(epoch=1)
     progress.best = progress.name
@@ -51,6 +50,8 @@ def average_runs(runs: Sequence[Path], out: Path, shares: Sequence[float] | None
             for file in runs[0].iterdir():
                 if file.suffix in (".json", ".safetensors"):
                     shutil.copy(file, aside / file.name)
+            data = json.loads((aside / "data.json").read_text(encoding="utf-8"))
+            write_bytes(aside / "data.json", json.dumps(data | {"lineage": lineage}).encode())
             folder = aside / "checkpoints" / progress.name
             folder.mkdir(parents=True)
             write_bytes(folder / MODEL, save(mean))
@@ -72,40 +73,29 @@ def ingredients(run: Path) -> tuple[list[Path], list[float]]:
     return list(averaged), list(facts.get("shares", ()))
 
 
-def _check_kin(runs: Sequence[Run]) -> None:
-    """Raise `CheckpointError` unless the runs come from one training, for only then have their weights a useful mean.
+def _check_kin(runs: Sequence[Run]) -> list[str]:
+    """The marks of all runs and of those that they came from.
 
-    Each must share with another a run that both came from, or an encoder that they began with or came to, which tells
-    where folders were moved.
+    Raises `CheckpointError` unless each shares one with another: only of weights that come from one training is the
+    mean of use.
     """
-    first, *others = runs
-    family = _origins(first)
-    unrelated = {run.folder: _origins(run) for run in others if run.vocabulary == first.vocabulary}
-    while joined := [folder for folder, origins in unrelated.items() if origins & family]:
+    family = dict.fromkeys(runs[0].lineage)
+    strangers = {run.folder: run.lineage for run in runs[1:]}
+    while joined := [folder for folder, lineage in strangers.items() if not family.keys().isdisjoint(lineage)]:
         for folder in joined:
-            family |= unrelated.pop(folder)
-    for run in others:
-        if run.folder in unrelated or run.vocabulary != first.vocabulary:
-            raise CheckpointError(
-                f"{run.folder}: has another encoder or vocabulary than {first.folder}; only runs that began from the "
-                "same one (--from RUN), or one from the other, can be averaged"
-            )
-
-
-def _origins(run: Run) -> set[str]:
-    """The folders of a run and of those it came from; the encoders that it began with, and came to if it learns too."""
-    began = json.dumps(run.encoder.identity())
-    load_best(run)
-    return {began, json.dumps(run.encoder.identity())} | _ancestors(run.folder)
-
-
-def _ancestors(folder: Path) -> set[str]:
-    found = {str(folder.absolute())}
-    with suppress(CheckpointError, OSError, ValueError):  # of a run that is gone the name is enough
-        start = json.loads((folder / "data.json").read_text(encoding="utf-8")).get("start_from")
-        for earlier in (*ingredients(folder)[0], *([Path(start)] if start else [])):
-            found |= _ancestors(earlier)
-    return found
+            family |= dict.fromkeys(strangers.pop(folder))
+    if strangers:
+        raise CheckpointError(
+            f"{next(iter(strangers))}: does not come from one training with {runs[0].folder}; only runs that began "
+            "from the same one (--from RUN), or one from the other, can be averaged"
+        )
+    encoders = [json.dumps(run.encoder.identity()) for run in runs if not run.recipe.encoder.train]
+    if len(set(encoders)) > 1:
+        raise CheckpointError(
+            f"{', '.join(str(run.folder) for run in runs)}: look at pictures through encoders that differ; only "
+            "decoders of one encoder can be averaged, or encoders that learnt along with them"
+        )
+    return list(family)
 
 
 def _best(run: Path) -> Path:
