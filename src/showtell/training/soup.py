@@ -29,7 +29,7 @@ def average_runs(runs: Sequence[Path], out: Path, shares: Sequence[float] | None
     Of one run these are the epochs that it has kept (`training.keep`), of several the best epoch of each, weighed by
     `shares` if given, positive numbers of any sum. Where there are moving averages, they are what is averaged. The new
     run has the first one's recipe, and no optimizer: train on with `--from`. Raises `CheckpointError` where there is
-    nothing to average, runs are not of one model, or there are not as many shares as runs.
+    nothing to average, runs do not come from one training, or there are not as many shares as runs.
     """
     if shares is not None and (len(shares) != len(runs) or len(runs) < 2 or not all(0 < s < inf for s in shares)):
         raise CheckpointError(
@@ -89,11 +89,12 @@ def _check_kin(runs: Sequence[Run]) -> list[str]:
             f"{next(iter(strangers))}: does not come from one training with {runs[0].folder}; only runs that began "
             "from the same one (--from RUN), or one from the other, can be averaged"
         )
-    encoders = [json.dumps(run.encoder.identity()) for run in runs if not run.recipe.encoder.train]
-    if len(set(encoders)) > 1:
+    # Where no encoder learnt, the average keeps the first one's; where all did, their weights are averaged too.
+    encoders = {"learnt" if run.recipe.encoder.train else json.dumps(run.encoder.identity()) for run in runs}
+    if len(encoders) > 1:
         raise CheckpointError(
-            f"{', '.join(str(run.folder) for run in runs)}: look at pictures through encoders that differ; only "
-            "decoders of one encoder can be averaged, or encoders that learnt along with them"
+            f"{', '.join(str(run.folder) for run in runs)}: have encoders that differ, or of which only some learnt; "
+            "decoders of one encoder can be averaged, and runs whose encoders all learnt"
         )
     return list(family)
 
@@ -120,16 +121,7 @@ def _mean(checkpoints: Sequence[Path], shares: Sequence[float]) -> dict[str, Ten
     sums: dict[str, Tensor] = {}
     kinds: dict[str, torch.dtype] = {}
     for checkpoint, share in zip(checkpoints, shares, strict=True):
-        tensors = read_weights(checkpoint)
-        shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-        expected = {name: tuple(tensor.shape) for name, tensor in sums.items()}
-        if sums and shapes != expected:
-            name = sorted(shapes.items() ^ expected.items())[0][0]
-            raise CheckpointError(
-                f"{checkpoint}: {name} is {shapes.get(name, 'absent')}, in {checkpoints[0]} "
-                f"{expected.get(name, 'absent')}; only runs of one model can be averaged"
-            )
-        for name, tensor in tensors.items():
+        for name, tensor in read_weights(checkpoint).items():
             kinds[name] = tensor.dtype
             sums[name] = sums.get(name, 0) + share * tensor.double()
     return {name: (total / sum(shares)).to(kinds[name]) for name, total in sums.items()}
