@@ -51,6 +51,9 @@ def test_a_run_tells_what_it_is_and_what_it_took(tmp_path):
     assert (found.epochs, found.curves.best, found.minutes) == (3, 2, 3.0)
     assert found.validation == {"loss": 3.0, "CIDEr": 20.0, "BLEU-4": 4.0}
     assert found.learnt_from == {"a.png", "b.png"}
+    data = run / "data.json"
+    data.write_text(json.dumps(json.loads(data.read_text()) | {"learnt_before": ["c.png"]}))
+    assert read_contender(run, "mine").learnt_from == {"a.png", "b.png", "c.png"}
     assert not found.takes_regions
 
 
@@ -234,6 +237,15 @@ def test_only_pictures_count_that_all_can_read(bundles, examples, tmp_path):
         compare_captions(
             bundles[:2], lambda one: examples[:2] if one.name == "full" else examples[2:], "val", ["CIDEr"], threads=1
         )
+
+
+def test_a_beam_that_one_cannot_have_is_told_before_any_captions(bundles, examples, tmp_path):
+    groups = build_tiny_bundle(tmp_path / "groups", decoding=DecodeOptions(beam_width=4, beam_groups=2))
+    said = []
+    contenders = [bundles[0], read_contender(groups, "groups")]
+    with pytest.raises(RecipeError, match=r"^groups: decoding\.beam_width is 3, expected a multiple of beam_groups 2"):
+        compare_captions(contenders, lambda _: examples, "val", ["CIDEr"], beam=3, say=said.append)
+    assert said == []
 
 
 def test_only_figures_and_no_score_give_no_test(bundles, examples):

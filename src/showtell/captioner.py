@@ -157,8 +157,9 @@ class Captioner:
     ) -> Iterator[Caption | Failure]:
         """Captions of many pictures, in order; a source that gives none is a `Failure` in its place and ends nothing.
 
-        With `num_captions=N` each picture gives N captions in a row, best first. Sources may be endless: they are taken
-        a few ahead of the encoder, and no more than two batches of pictures are held. A `Failure` among the sources is
+        With `num_captions=N` each picture gives N captions in a row, best first; fewer where not as many differ, as
+        those of groups or of a reranked sample may. Sources may be endless: they are taken a few ahead of the encoder,
+        and no more than two batches of pictures are held. A `Failure` among the sources is
         passed on. Raises `RecipeError` on an unknown option, at once and not at the first caption.
         """
         if batch < 1:

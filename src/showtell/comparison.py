@@ -45,7 +45,7 @@ class Contender:
     takes_regions: bool  # from files, in place of pictures
     parameters: int | None = None  # that learn; None where nothing tells
     fingerprint: str | None = None  # of the data set with its splits
-    learnt_from: frozenset[str] = frozenset()  # ids of the pictures of its train split
+    learnt_from: frozenset[str] = frozenset()  # ids of the pictures of its train split, and of runs that it came from
     start_from: str | None = None  # folder of the run whose weights it began with
 
     @property
@@ -98,7 +98,8 @@ def read_contender(path: Path, name: str) -> Contender:
     recipe = recipe_of_run(path)
     try:
         data = json.loads((path / "data.json").read_text(encoding="utf-8"))
-        fingerprint, learnt_from = str(data["fingerprint"]), frozenset(data["splits"].get("train", ()))
+        fingerprint = str(data["fingerprint"])
+        learnt_from = frozenset([*data["splits"].get("train", ()), *data.get("learnt_before", ())])
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(
             f"{path / 'data.json'}: damaged or missing ({error!r}); start a new run in another --out"
@@ -219,13 +220,19 @@ def compare_captions(
 
     `read` gives the examples for a contender: files of pictures or of regions, with the same ids. `metrics` are those
     of `showtell.metrics.measure.metric_names`. `beam` None takes each one's own width. Only pictures that all can read
-    count. Raises `DataError` where there are none, and what `evaluate` and `Captioner.load` raise.
+    count. Raises `DataError` where there are none, `RecipeError` where one cannot decode so, and what `evaluate` and
+    `Captioner.load` raise.
     """
     options: dict[str, Any] = {} if beam is None else {"beam_width": beam}
+    captioners = [Captioner.load(contender.path, threads=threads) for contender in contenders]
+    for contender, captioner in zip(contenders, captioners, strict=True):  # before minutes of captions
+        try:
+            captioner.decoding.changed(num_captions=1, **options)
+        except RecipeError as error:
+            raise RecipeError(f"{contender.name}: {error}") from error
     found: list[tuple[Evaluation, int]] = []
-    for contender in contenders:
+    for contender, captioner in zip(contenders, captioners, strict=True):
         say(f"{contender.name}: captions of {split}")
-        captioner = Captioner.load(contender.path, threads=threads)
         result = evaluate(captioner, read(contender), split, metrics, **options)
         found.append((result, beam or captioner.decoding.beam_width))
     pictures, measured = _on_common_pictures([result for result, _ in found], metrics)

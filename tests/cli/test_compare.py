@@ -202,6 +202,14 @@ def test_curves_and_scores_are_drawn(bundles, data):
         assert picture.width > 600
 
 
+def test_where_there_is_nothing_to_draw_that_is_told(bundles, data):
+    result = showtell("compare", *bundles, "--data", data, "--metrics", "diversity", "--out", "x.png")
+    assert result.code == 1
+    assert "x.png: there are no curves and no scores to draw; leave it out, or add --metrics" in result.err
+    assert "words per caption" in result.out
+    assert not Path("x.png").exists()
+
+
 # Wrong usage
 
 
@@ -216,6 +224,9 @@ def test_wrong_usage_is_one_clear_line(runs, bundles, data, tmp_path):
     assert f"{runs[0]}/../a: the same run as {runs[0]}; name each once" in said(*runs, f"{runs[0]}/../a")
     assert "--beam goes with --data DIR" in said(*runs, "--beam", 3)
     assert "--metrics: 'blue' is not known" in said(*runs, "--data", data, "--metrics", "blue").replace(" blue:", ":")
+    assert "--metrics: spice is not compared; `showtell evaluate --spice-models DIR` scores it" in said(
+        *bundles, "--data", data, "--metrics", "cider,spice"
+    )
     assert "expected a file name that ends in .png" in said(*runs, "--out", "x.pdf")
     assert "--regions: all of these take pictures; leave it out" in said(
         *bundles, "--data", data, "--regions", tmp_path

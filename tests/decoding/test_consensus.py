@@ -51,6 +51,19 @@ def test_agreement_worked_out_by_hand():
     assert not found[:, 3].any()
 
 
+def test_many_candidates_take_little_room():
+    """A hundred captions of twelve words that share little: once 160 MB for each picture."""
+    import tracemalloc
+
+    random = np.random.default_rng(0)
+    captions = [tuple(caption) for caption in random.integers(4, 2000, (100, 12)).tolist()]
+    tracemalloc.start()
+    agreement(captions)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 20e6
+
+
 def test_the_caption_that_shares_most_with_the_others_wins():
     captions = [(9, 10, 11), (A, B, C), (A, B, D)]
     assert by_consensus(captions, [-1.0] * 3) == [1, 2, 0]

@@ -170,6 +170,8 @@ def test_changed_options_widen_a_beam_that_is_not_named():
     assert own.changed(num_captions=5, sample=True).beam_width == 3
     with pytest.raises(RecipeError, match="num_captions is 5, more than beam_width 4"):
         own.changed(num_captions=5, beam_width=4)
+    drawn = DecodeOptions(sample=True, num_captions=10)
+    assert drawn.changed(sample=False).beam_width == 10
 
 
 @pytest.mark.parametrize(

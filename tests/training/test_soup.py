@@ -90,6 +90,27 @@ def test_two_trainings_are_no_kin_though_they_began_alike(runs, few_shapes, tmp_
         average_runs([runs / "first", tmp_path / "other"], tmp_path / "mean")
 
 
+def test_what_kin_learnt_from_is_kept(runs, few_shapes, tmp_path):
+    """Also of another data set: scores on those pictures tell what is remembered."""
+    from showtell.data.shapes import make_shapes
+
+    make_shapes(tmp_path / "more", train=60, val=4, test=1, size=32)
+    later, _ = tiny_trainer(few_shapes, tmp_path / "later", *LEARNING, "training.epochs=1", start_from=runs / "first")
+    wider, _ = tiny_trainer(tmp_path / "more", tmp_path / "wider", *LEARNING, start_from=runs / "first")
+    own = set(later.run.splits["train"])
+    new = set(wider.run.splits["train"]) - own
+    assert own
+    assert new
+    assert later.train()
+    assert wider.train()
+    back, _ = tiny_trainer(few_shapes, tmp_path / "back", *LEARNING, "training.epochs=1", start_from=later.run.folder)
+    assert back.run.learnt_before == ()
+    after, _ = tiny_trainer(few_shapes, tmp_path / "after", *LEARNING, start_from=wider.run.folder)
+    assert set(open_run(after.run.folder).learnt_before) == new
+    average_runs([later.run.folder, wider.run.folder], tmp_path / "mean")
+    assert set(open_run(tmp_path / "mean").learnt_before) == new
+
+
 def test_kin_are_kin_wherever_their_folders_are(runs, tmp_path):
     for name in ("first", "next1"):
         shutil.copytree(runs / name, tmp_path / "elsewhere" / name)

@@ -27,8 +27,8 @@ _METRICS, _SPLIT = "bleu-4,cider", "val"
 @click.option(
     "--metrics",
     metavar="LIST",
-    help="Of bleu, bleu-1 to bleu-4, rouge, cider, cider-plain, meteor, spice (both with Java) and diversity, parted "
-    f"by commas.  [default: {_METRICS}]",
+    help="Of bleu, bleu-1 to bleu-4, rouge, cider, cider-plain, meteor (with Java) and diversity, parted by commas.  "
+    f"[default: {_METRICS}]",
 )
 @click.option("--beam", type=click.IntRange(1), help="Beam width of all; each one's own where it is not given.")
 @click.option("--format", help="Format of the data set, if it is not recognised.")
@@ -53,6 +53,8 @@ def command(runs: tuple[Path, ...], out: Path | None, as_json: bool, **given: An
     given = {key: value for key, value in given.items() if value is not None}
     _check(runs, given)
     names = scores.names_of(given.get("metrics", _METRICS), None, None, None)
+    if "SPICE" in names:
+        raise click.UsageError("--metrics: spice is not compared; `showtell evaluate --spice-models DIR` scores it")
     from showtell.figures.style import plotting
 
     if out:  # before minutes of captions
@@ -170,9 +172,14 @@ def _captions(
 
 
 def _draw(out: Path, contenders: Sequence[Contender], comparison: Comparison | None) -> None:
+    from showtell.errors import ShowtellError
     from showtell.figures.comparison import draw_comparison
     from showtell.figures.style import figure_bytes, plotting, write_figure
 
+    if not (comparison and any(one.measured.scores for one in comparison.scored)) and not any(
+        contender.curves.history for contender in contenders
+    ):
+        raise ShowtellError(f"{out}: there are no curves and no scores to draw; leave it out, or add --metrics cider")
     with plotting("showtell compare --out", " ".join(contender.name for contender in contenders)):
         content = figure_bytes(draw_comparison(contenders, comparison))
     write_figure(out, content)

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from showtell.cli.options import png_option
+from showtell.names import printable
 
 _PATH = click.Path(path_type=Path)
 
@@ -37,6 +38,6 @@ def command(runs: tuple[Path, ...], out: Path) -> int:
         content = figure_bytes(draw_curves(found))
     write_figure(out, content)
     for curves in found:
-        click.echo(f"{curves.name}: {curves.summary}")
+        click.echo(f"{printable(curves.name)}: {curves.summary}")
     click.echo(str(out), err=True)
     return 1 if len(found) < len(runs) else 0

@@ -54,7 +54,11 @@ def agreement(captions: Sequence[Sequence[int]]) -> NDArray[np.float64]:
         ngrams[caption_of, place] = numbers
         cells = np.bincount(caption_of * len(different) + numbers, minlength=count * len(different))
         counts = cells.reshape(count, -1)  # (N, G)
-        shared = (np.minimum(counts[:, None], counts) * counts).sum(2)  # clipped: saying it more often gains nothing
+        # Clipped, as saying it more often gains nothing: min(a, b) is how many t there are with a >= t and b >= t.
+        shared = np.zeros((count, count))
+        for t in range(1, counts.max() + 1):
+            enough = counts >= t
+            shared += enough.astype(float) @ (enough * counts).T.astype(float)
         norms = np.sqrt((counts**2).sum(1))
         both = norms[:, None] * norms
         cosines += np.divide(shared, both, out=np.zeros_like(cosines), where=both > 0)

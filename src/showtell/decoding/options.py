@@ -87,7 +87,8 @@ class DecodeOptions:
         Raises `RecipeError` where what comes out is impossible.
         """
         if "beam_width" not in changes and not changes.get("sample", self.sample):
-            wanted = max(self.beam_width, changes.get("num_captions", 1), changes.get("candidates", 1))
+            asked = changes.get("num_captions", self.num_captions), changes.get("candidates", self.candidates)
+            wanted = max(self.beam_width, *asked)
             groups = max(changes.get("beam_groups", self.beam_groups), 1)
             changes["beam_width"] = -(-wanted // groups) * groups
         return replace(self, **changes)

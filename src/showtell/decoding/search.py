@@ -223,7 +223,8 @@ class Search:
         A hypothesis with log-probability s <= 0 and t words ends with at most s, after n words with t <= n <=
         max_words, so its score is at most s / n ** length_penalty for the n that divides most: max_words, or t if the
         penalty is negative. Where that does not exceed the worst of the finished sentences that are wanted of a group,
-        going on is in vain. That rule is exact: the answer is that of a search to the last word. `stop_early` takes the
+        going on is in vain. That rule is exact for each group: its answer is that of a search to the last word (where
+        groups end in the same sentence, a longer search might find another). `stop_early` takes the
         hypothesis as it stands, n = t: half as many words are searched, and a sentence that would have won by saying
         more without losing probability is missed.
         """

@@ -4,15 +4,15 @@ RUN/
   recipe.json            the recipe with all settings applied
   vocabulary.json
   encoder.safetensors    the encoder's weights as the run began, with its preparation in the metadata, if it has one
-  data.json              where the data lay, its fingerprint, the splits: ids of each; the run that it began from, and
-                         marks of all that it came from
+  data.json              where the data lay, its fingerprint, the splits: ids of each; the run that it began from;
+                         marks of all that it came from, and the pictures that those learnt from
   checkpoints/           see `checkpoint.py`
   tensorboard/
 """
 
 import dataclasses
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -84,6 +84,7 @@ class Run:
     splits: dict[str, list[str]]  # ids of each split
     start_from: str | None = None  # folder of the run whose decoder this one began with
     lineage: tuple[str, ...] = ()  # marks of this run and of those that it came from, wherever their folders are
+    learnt_before: tuple[str, ...] = ()  # ids of pictures that those learnt from, and this one does not
 
     def model(self) -> CaptionModel:
         """The recipe's model; its decoder's weights are random until a checkpoint is loaded."""
@@ -116,13 +117,15 @@ def create_run(
         splits.setdefault(example.split or "none", []).append(example.id)
     start_from = str(start.folder.absolute()) if start else None
     lineage = (uuid4().hex, *(start.lineage if start else ()))
-    run = Run(folder, recipe, vocabulary, encoder, source, fingerprint(examples), splits, start_from, lineage)
+    before = learnt_by([start], but=splits) if start else ()
+    run = Run(folder, recipe, vocabulary, encoder, source, fingerprint(examples), splits, start_from, lineage, before)
     data = {
         "source": dataclasses.asdict(source),
         "fingerprint": run.fingerprint,
         "splits": splits,
         "start_from": start_from,
         "lineage": lineage,
+        "learnt_before": before,
     }
     with lock(folder / "lock", f"{folder}: another process begins a run here"):
         check_place(folder)  # again: two may have begun at once
@@ -136,6 +139,12 @@ def create_run(
                 raise CheckpointError(f"{folder}: cannot be written ({error.strerror or error}); make room") from error
             run.save_recipe()  # last: its presence means whole
     return run
+
+
+def learnt_by(runs: Sequence[Run], but: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
+    """The ids of all pictures that `runs`, and those that they came from, learnt from, but those of a train split."""
+    found = dict.fromkeys(name for run in runs for name in (*run.splits.get("train", ()), *run.learnt_before))
+    return tuple(sorted(found.keys() - set(but.get("train", ()))))
 
 
 def check_place(folder: Path) -> None:
@@ -205,6 +214,7 @@ def open_run(folder: Path) -> Run:
             data["splits"],
             data.get("start_from"),
             tuple(data.get("lineage", ())),
+            tuple(data.get("learnt_before", ())),
         )
     except (KeyError, TypeError) as error:
         raise CheckpointError(

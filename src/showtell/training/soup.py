@@ -20,7 +20,7 @@ from showtell.errors import CheckpointError
 from showtell.files import check_writable, replace_folder, write_bytes
 from showtell.training.checkpoint import MODEL, read_weights
 from showtell.training.progress import Progress, best_checkpoint, latest_checkpoint, read_progress, read_state
-from showtell.training.run import Run, open_run
+from showtell.training.run import Run, learnt_by, open_run
 
 
 def average_runs(runs: Sequence[Path], out: Path, shares: Sequence[float] | None = None) -> list[Path]:
@@ -40,7 +40,8 @@ def average_runs(runs: Sequence[Path], out: Path, shares: Sequence[float] | None
         raise CheckpointError(f"{out}: exists already; name another folder with --out")
     check_writable(out.absolute().parent)
     checkpoints = _kept(runs[0]) if len(runs) == 1 else [_best(run) for run in runs]
-    lineage = _check_kin([open_run(run) for run in runs])
+    opened = [open_run(run) for run in runs]
+    inherited = {"lineage": _check_kin(opened), "learnt_before": learnt_by(opened, but=opened[0].splits)}
     mean = _mean(checkpoints, shares or [1.0] * len(checkpoints))
     progress = Progress(epoch=1)
     progress.best = progress.name
@@ -51,7 +52,7 @@ def average_runs(runs: Sequence[Path], out: Path, shares: Sequence[float] | None
                 if file.suffix in (".json", ".safetensors"):
                     shutil.copy(file, aside / file.name)
             data = json.loads((aside / "data.json").read_text(encoding="utf-8"))
-            write_bytes(aside / "data.json", json.dumps(data | {"lineage": lineage}).encode())
+            write_bytes(aside / "data.json", json.dumps(data | inherited).encode())
             folder = aside / "checkpoints" / progress.name
             folder.mkdir(parents=True)
             write_bytes(folder / MODEL, save(mean))
