@@ -152,8 +152,8 @@ def train(path: Path, folder: Path, amp: str, threads: int) -> int:
     """Ours: the recipe's steps, asked and answered as attend_tensorflow.py is."""
     import torch
 
-    from showtell.models.encoder import build_encoder
-    from showtell.recipe import read_recipe
+    from showtell.models.build_encoder import build_encoder
+    from showtell.recipe_reader import read_recipe
     from showtell.training.group import Group
     from showtell.training.loop import Splits, Trainer
     from showtell.training.run import DataSource, Run

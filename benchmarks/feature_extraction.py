@@ -34,8 +34,10 @@ from common import Row, machine, report, two_cores
 from showtell.data.example import Example
 from showtell.export.graphs import encoder_graph
 from showtell.images import read_pixels
-from showtell.models.encoder import Encoder, build_encoder
-from showtell.recipe import EncoderOptions, read_recipe
+from showtell.models.build_encoder import build_encoder
+from showtell.models.encoder import Encoder
+from showtell.recipe import EncoderOptions
+from showtell.recipe_reader import read_recipe
 from showtell.training.features import fill
 from showtell.training.store import RowStore
 

@@ -64,8 +64,8 @@ def _in_torch(backend: BundleBackend, options: DecodeOptions, threads: int) -> C
 
     from showtell.decoding.search import generate
     from showtell.models import build_decoder
-    from showtell.models.encoder import build_encoder
-    from showtell.recipe import recipe_from_dict
+    from showtell.models.build_encoder import build_encoder
+    from showtell.recipe_reader import recipe_from_dict
     from showtell.training.arrays import TorchArrays
     from showtell.training.validation import TorchDecoder
 

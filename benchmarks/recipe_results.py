@@ -29,7 +29,8 @@ from showtell.data.readers import read_dataset
 from showtell.errors import RecipeError, ShowtellError
 from showtell.evaluation import evaluate
 from showtell.metrics.measure import metric_names
-from showtell.recipe import Recipe, read_recipe, recipe_names, toml_value
+from showtell.recipe import Recipe
+from showtell.recipe_reader import read_recipe, recipe_names, toml_value
 from showtell.region_files import remembered_folder
 from showtell.results import FILE, TrainedRun, read_results, to_json
 from showtell.training.checkpoint import best_checkpoint, latest_checkpoint, read_state

@@ -3,7 +3,8 @@
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from showtell.recipe import EncoderOptions, read_recipe
+from showtell.recipe import EncoderOptions
+from showtell.recipe_reader import read_recipe
 from showtell.results import FLICKR8K, RecipeResults, TrainedRun
 
 BEGIN = "<!-- tables: written by benchmarks/recipe_results.py --write -->"

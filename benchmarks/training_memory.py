@@ -93,8 +93,8 @@ def train(folder: Path, pictures: int, epochs: int, *, mapped: bool) -> int:
     import torch
 
     from showtell.data.example import Example
-    from showtell.models.encoder import build_encoder
-    from showtell.recipe import read_recipe
+    from showtell.models.build_encoder import build_encoder
+    from showtell.recipe_reader import read_recipe
     from showtell.training.dataset import pictures as as_ids
     from showtell.training.dataset import vocabulary_of
     from showtell.training.features import fill

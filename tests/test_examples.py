@@ -13,7 +13,7 @@ pytest.importorskip("nbclient", reason="needs the extra dev")
 
 from notebooks import EXAMPLES, execute, notebooks, read  # noqa: E402
 from showtell.data.readers import read_dataset  # noqa: E402
-from showtell.recipe import recipe_names  # noqa: E402
+from showtell.recipe_reader import recipe_names  # noqa: E402
 from showtell.tokenizers import TOKENIZERS, join_words  # noqa: E402
 
 REPOSITORY = EXAMPLES.parent

@@ -9,7 +9,7 @@ torch = pytest.importorskip("torch", reason="needs the training extra")
 from showtell.captioner import Captioner  # noqa: E402
 from showtell.data.readers import read_dataset  # noqa: E402
 from showtell.data.shapes import make_shapes  # noqa: E402
-from showtell.recipe import read_recipe  # noqa: E402
+from showtell.recipe_reader import read_recipe  # noqa: E402
 from showtell.training.prepare import prepare  # noqa: E402
 from showtell.training.request import Request  # noqa: E402
 

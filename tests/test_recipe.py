@@ -11,16 +11,8 @@ from hypothesis import strategies as st
 from showtell.architectures import AttendOptions
 from showtell.decoding.options import DecodeOptions
 from showtell.errors import RecipeError
-from showtell.recipe import (
-    CHOICES,
-    EncoderOptions,
-    Recipe,
-    TrainingOptions,
-    VocabularyOptions,
-    read_recipe,
-    recipe_from_dict,
-    recipe_names,
-)
+from showtell.recipe import EncoderOptions, Recipe, TrainingOptions, VocabularyOptions
+from showtell.recipe_reader import CHOICES, read_recipe, recipe_from_dict, recipe_names
 
 TABLES = {
     "encoder": EncoderOptions,

@@ -24,7 +24,7 @@ from showtell.data.shapes import make_shapes  # noqa: E402
 from showtell.decoding.search import generate  # noqa: E402
 from showtell.export.bundle import export_bundle  # noqa: E402
 from showtell.images import open_picture, to_pixels  # noqa: E402
-from showtell.recipe import read_recipe, recipe_names  # noqa: E402
+from showtell.recipe_reader import read_recipe, recipe_names  # noqa: E402
 from showtell.tokenizers import TOKENIZERS, join_words  # noqa: E402
 from showtell.training.arrays import TorchArrays  # noqa: E402
 from showtell.training.checkpoint import latest_checkpoint  # noqa: E402

@@ -15,7 +15,7 @@ from showtell.data.readers import read_dataset
 from showtell.errors import DataError, FeatureError, ImageError, RecipeError
 from showtell.images import ImageOptions
 from showtell.names import Named
-from showtell.recipe import read_recipe
+from showtell.recipe_reader import read_recipe
 from showtell.region_files import apart, input_reader, measure, read_regions, remembered_folder, with_region_files
 
 SIZE = 5

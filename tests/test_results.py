@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from showtell.recipe import Recipe, read_recipe, recipe_names
+from showtell.recipe import Recipe
+from showtell.recipe_reader import read_recipe, recipe_names
 from showtell.results import FILE, FLICKR8K, RecipeResults, TrainedRun, read_results, to_json
 
 REPOSITORY = Path(__file__).parent.parent
@@ -69,7 +70,7 @@ def test_every_recipe_that_ships_has_its_size():
 def test_the_size_of_a_recipe_is_that_of_its_decoder_behind_its_own_encoder(name):
     pytest.importorskip("torch", reason="needs the training extra")
     from showtell.models import build_decoder
-    from showtell.models.encoder import build_encoder
+    from showtell.models.build_encoder import build_encoder
 
     recipe, told = read_recipe(name), read_results()[name]
     encoder = build_encoder(replace(recipe.encoder, pretrained=False))

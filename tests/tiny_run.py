@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from showtell.recipe import read_recipe
+from showtell.recipe_reader import read_recipe
 
 TINY = str(Path(__file__).with_name("tiny.toml"))
 

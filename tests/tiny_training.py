@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from showtell.recipe import read_recipe
+from showtell.recipe_reader import read_recipe
 from showtell.training.prepare import prepare
 from showtell.training.request import Request
 

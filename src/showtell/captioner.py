@@ -159,8 +159,8 @@ class Captioner:
 
         With `num_captions=N` each picture gives N captions in a row, best first; fewer where not as many differ, as
         those of groups or of a reranked sample may. Sources may be endless: they are taken a few ahead of the encoder,
-        and no more than two batches of pictures are held. A `Failure` among the sources is
-        passed on. Raises `RecipeError` on an unknown option, at once and not at the first caption.
+        and no more than two batches of pictures are held. A `Failure` among the sources is passed on.
+        Raises `RecipeError` on an unknown option, at once and not at the first caption.
         """
         if batch < 1:
             raise RecipeError(f"batch is {batch}, expected 1 or more pictures")

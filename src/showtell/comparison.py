@@ -22,7 +22,8 @@ from showtell.figures.curves import Curves, read_curves
 from showtell.metrics.measure import Measured, measure, tokenize_references
 from showtell.metrics.significance import Paired, holm, paired
 from showtell.model_folder import MANIFEST
-from showtell.recipe import FILES, recipe_from_dict
+from showtell.recipe import FILES
+from showtell.recipe_reader import recipe_from_dict
 from showtell.training.exported import recipe_of_run
 from showtell.training.progress import latest_checkpoint, read_progress
 
@@ -34,8 +35,7 @@ _LEARNT = (".exp_avg", ".square_avg")  # what optimizers keep of each parameter 
 
 @dataclass(frozen=True, kw_only=True)
 class Contender:
-    """A run, an average or a bundle. A bundle has no curves and tells nothing of its training's data, an average no
-    curves."""
+    """A run, an average or a bundle. A bundle and an average have no curves; a bundle tells nothing of its data."""
 
     name: str
     path: Path

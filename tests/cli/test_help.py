@@ -116,7 +116,7 @@ def test_command_lines_in_the_documents_are_understood(document, line, tmp_path,
 
 @pytest.mark.parametrize(("document", "line"), [entry for entry in documented() if "--set" in entry[1]])
 def test_settings_in_the_documents_are_keys_of_recipes(document, line):
-    from showtell.recipe import read_recipe
+    from showtell.recipe_reader import read_recipe
 
     def toml_of(text):
         with contextlib.suppress(tomllib.TOMLDecodeError):

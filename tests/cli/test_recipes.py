@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from showtell.cli.recipes import command
 from showtell.errors import DataError, EncoderError
-from showtell.recipe import read_recipe, recipe_names
+from showtell.recipe_reader import read_recipe, recipe_names
 from showtell.results import FLICKR8K, RecipeResults, TrainedRun, read_results
 
 TRAINED = {
@@ -147,7 +147,7 @@ def test_a_picture_that_cannot_be_read_is_passed_over(elsewhere):
 def test_values_are_of_the_weights_that_are_named(elsewhere):
     from safetensors.torch import save_file
 
-    from showtell.models.encoder import build_encoder
+    from showtell.models.build_encoder import build_encoder
     from tiny_training import TINY
 
     encoder = build_encoder(read_recipe(TINY).encoder)

@@ -14,7 +14,7 @@ torch = pytest.importorskip("torch", reason="needs the training extra")
 
 from command_line import showtell  # noqa: E402
 from showtell.data.shapes import make_shapes  # noqa: E402
-from showtell.recipe import read_recipe, recipe_from_dict, recipe_names  # noqa: E402
+from showtell.recipe_reader import read_recipe, recipe_from_dict, recipe_names  # noqa: E402
 from tiny_training import FEATURES, LEARNING, PIXELS, TINY, flags  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("own_cache")

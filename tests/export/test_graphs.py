@@ -18,7 +18,7 @@ from showtell.errors import ExportError  # noqa: E402
 from showtell.export import graphs as module  # noqa: E402
 from showtell.export.graphs import compress, encoder_graph, start_graph, step_graph  # noqa: E402
 from showtell.models.attend import AttendDecoder  # noqa: E402
-from showtell.models.encoder import build_encoder  # noqa: E402
+from showtell.models.build_encoder import build_encoder  # noqa: E402
 from showtell.recipe import EncoderOptions  # noqa: E402
 from showtell.runtime import OnnxModel  # noqa: E402
 from showtell.training.arrays import TorchArrays  # noqa: E402

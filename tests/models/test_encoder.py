@@ -12,7 +12,7 @@ from safetensors.torch import save_file  # noqa: E402
 
 from showtell.errors import EncoderError, RecipeError  # noqa: E402
 from showtell.images import open_picture, to_pixels  # noqa: E402
-from showtell.models.encoder import build_encoder  # noqa: E402
+from showtell.models.build_encoder import build_encoder  # noqa: E402
 from showtell.recipe import EncoderOptions  # noqa: E402
 from showtell.training.run import save_encoder  # noqa: E402
 

@@ -10,8 +10,8 @@ torchvision = pytest.importorskip("torchvision", reason="needs the training extr
 
 from torch import nn  # noqa: E402
 
-from showtell.models.encoder import build_encoder  # noqa: E402
-from showtell.recipe import read_recipe, recipe_names  # noqa: E402
+from showtell.models.build_encoder import build_encoder  # noqa: E402
+from showtell.recipe_reader import read_recipe, recipe_names  # noqa: E402
 
 VGG16, RESNET50, RESNET101, INCEPTION = 138_357_544, 25_557_032, 44_549_160, 23_834_568  # published, top included
 EXACT = {

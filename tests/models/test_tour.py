@@ -5,7 +5,7 @@ torch = pytest.importorskip("torch", reason="needs the training extra")
 from click.testing import CliRunner  # noqa: E402
 
 from showtell.cli.recipes import command  # noqa: E402
-from showtell.recipe import read_recipe  # noqa: E402
+from showtell.recipe_reader import read_recipe  # noqa: E402
 from showtell.training.example_batch import first_batch, made_up  # noqa: E402
 from showtell.training.request import Request  # noqa: E402
 from tiny_training import TINY  # noqa: E402
@@ -29,7 +29,7 @@ def test_every_tensor_from_pictures_to_words_is_there(batch):
 
 def test_parameters_add_up_to_the_decoders():
     from showtell.models import build_decoder
-    from showtell.models.encoder import build_encoder
+    from showtell.models.build_encoder import build_encoder
 
     recipe = read_recipe(str(TINY))
     rows = made_up(recipe, 50).parameters

@@ -5,7 +5,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs the training extra")
 
 from showtell.models import ARCHITECTURES  # noqa: E402
-from showtell.recipe import read_recipe  # noqa: E402
+from showtell.recipe_reader import read_recipe  # noqa: E402
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs the training extra")
 
 from showtell.errors import CheckpointError, DataError, RecipeError, ShowtellError  # noqa: E402
-from showtell.recipe import read_recipe  # noqa: E402
+from showtell.recipe_reader import read_recipe  # noqa: E402
 from showtell.training.checkpoint import latest_checkpoint  # noqa: E402
 from showtell.training.prepare import prepare  # noqa: E402
 from showtell.training.request import Request  # noqa: E402

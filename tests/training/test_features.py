@@ -16,7 +16,7 @@ from showtell.export import graphs  # noqa: E402
 from showtell.export.graphs import encoder_graph  # noqa: E402
 from showtell.files import lock  # noqa: E402
 from showtell.images import open_picture, to_pixels  # noqa: E402
-from showtell.models.encoder import build_encoder  # noqa: E402
+from showtell.models.build_encoder import build_encoder  # noqa: E402
 from showtell.recipe import EncoderOptions  # noqa: E402
 from showtell.training import features  # noqa: E402
 from showtell.training.dataset import make_batch, pictures  # noqa: E402

@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch", reason="needs the training extra")
 
 from showtell.errors import CheckpointError, DataError, RecipeError  # noqa: E402
 from showtell.models.word_vectors import begin_with, read_word_vectors  # noqa: E402
-from showtell.recipe import read_recipe  # noqa: E402
+from showtell.recipe_reader import read_recipe  # noqa: E402
 from showtell.training.checkpoint import latest_checkpoint  # noqa: E402
 from showtell.training.lessons import add_captions, read_examples, text_examples  # noqa: E402
 from showtell.training.prepare import prepare  # noqa: E402

@@ -17,7 +17,7 @@ from showtell.errors import (  # noqa: E402
 from showtell.files import lock  # noqa: E402
 from showtell.models.attend import AttendDecoder  # noqa: E402
 from showtell.models.captioner import CaptionModel  # noqa: E402
-from showtell.recipe import read_recipe  # noqa: E402
+from showtell.recipe_reader import read_recipe  # noqa: E402
 from showtell.tokenizers import split_words  # noqa: E402
 from showtell.training.checkpoint import latest_checkpoint  # noqa: E402
 from showtell.training.dataset import make_batch  # noqa: E402

@@ -7,7 +7,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs the training extra")
 
 from showtell.errors import RecipeError  # noqa: E402
-from showtell.recipe import read_recipe  # noqa: E402
+from showtell.recipe_reader import read_recipe  # noqa: E402
 from showtell.training.augment import hide_regions, random_crops  # noqa: E402
 from showtell.training.learning import dropouts_of, set_dropout  # noqa: E402
 from showtell.training.objective import Whole, as_drawn, attention_penalty, with_own_words  # noqa: E402

@@ -2,7 +2,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs the training extra")
 
-from showtell.recipe import read_recipe  # noqa: E402
+from showtell.recipe_reader import read_recipe  # noqa: E402
 from showtell.training.prepare import prepare  # noqa: E402
 from showtell.training.report import Reporter  # noqa: E402
 from showtell.training.request import Request  # noqa: E402

@@ -11,7 +11,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs the training extra")
 
 from showtell.errors import CheckpointError  # noqa: E402
-from showtell.recipe import read_recipe  # noqa: E402
+from showtell.recipe_reader import read_recipe  # noqa: E402
 from showtell.training import checkpoint as checkpoint_module  # noqa: E402
 from showtell.training.checkpoint import latest_checkpoint, read_state  # noqa: E402
 from showtell.training.device import torch_threads  # noqa: E402

@@ -9,9 +9,10 @@ torch = pytest.importorskip("torch", reason="needs the training extra")
 
 from showtell.architectures import DECODERS  # noqa: E402
 from showtell.errors import CheckpointError, DataError, RecipeError  # noqa: E402
-from showtell.recipe import read_recipe, recipe_from_dict  # noqa: E402
+from showtell.recipe_reader import read_recipe, recipe_from_dict  # noqa: E402
+from showtell.training.begin import encoder_of  # noqa: E402
 from showtell.training.checkpoint import best_checkpoint, latest_checkpoint  # noqa: E402
-from showtell.training.prepare import encoder_of, prepare  # noqa: E402
+from showtell.training.prepare import prepare  # noqa: E402
 from showtell.training.request import Request  # noqa: E402
 from showtell.training.run import load_best, open_run, same_but  # noqa: E402
 from tiny_training import FEATURES, PIXELS, TINY, tiny_trainer  # noqa: E402

@@ -12,7 +12,8 @@ torch = pytest.importorskip("torch", reason="needs the training extra")
 from showtell.metrics.bleu import bleu  # noqa: E402
 from showtell.metrics.cider import CiderD, cider_d  # noqa: E402
 from showtell.models import build_decoder  # noqa: E402
-from showtell.recipe import TrainingOptions, read_recipe, recipe_names  # noqa: E402
+from showtell.recipe import TrainingOptions  # noqa: E402
+from showtell.recipe_reader import read_recipe, recipe_names  # noqa: E402
 from showtell.training.checkpoint import latest_checkpoint  # noqa: E402
 from showtell.training.dataset import Picture, make_batch  # noqa: E402
 from showtell.training.objective import Whole  # noqa: E402

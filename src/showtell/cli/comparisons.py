@@ -67,7 +67,7 @@ def _keys(contenders: Sequence[Contender]) -> Iterator[str]:
 
 def _value(value: Any) -> str:
     """As a recipe writes it, text without quotes."""
-    from showtell.recipe import toml_value
+    from showtell.recipe_reader import toml_value
 
     if value is None:
         return _NONE

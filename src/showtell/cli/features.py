@@ -15,11 +15,12 @@ def command(
     recipe_name: str, settings: tuple[str, ...], limit_captions: int | None, seed: int | None, **data: Any
 ) -> int:
     """Fill the feature store of a recipe's encoder. Goes on where it was stopped."""
-    from showtell.recipe import read_recipe
+    from showtell.recipe_reader import read_recipe
 
     recipe = read_recipe(recipe_name, settings_of(settings, limit_captions, seed))
     need_training("features")
-    from showtell.training.prepare import encoder_of, fill_store, settle
+    from showtell.training.begin import encoder_of, settle
+    from showtell.training.prepare import fill_store
     from showtell.training.sampling import training_part
 
     request = request_of(data)

@@ -59,7 +59,7 @@ def command(
         raise click.UsageError("--words goes with --shapes; of a data set the vocabulary is its own")
     if given and values is None:
         raise click.UsageError(f"--{next(iter(given)).replace('_', '-')} goes with --values DATA")
-    from showtell.recipe import read_recipe
+    from showtell.recipe_reader import read_recipe
 
     if name is None:
         for line in _listed():
@@ -81,7 +81,7 @@ def command(
 
 def _listed() -> Iterator[str]:
     """The table of all recipes, and what its figures are."""
-    from showtell.recipe import read_recipe, recipe_names
+    from showtell.recipe_reader import read_recipe, recipe_names
     from showtell.results import FLICKR8K, read_results
 
     results = read_results()
@@ -104,7 +104,7 @@ def _row(name: str, summary: str, paper: str, size: str, cider: str, bleu: str) 
 
 
 def _show_keys(recipe: "Recipe") -> None:
-    from showtell.recipe import toml_value
+    from showtell.recipe_reader import toml_value
 
     for table, values in recipe.to_dict().items():
         if isinstance(values, dict):

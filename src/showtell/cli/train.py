@@ -59,7 +59,7 @@ def command(
     """
     if recipe_name is None and not resume:
         raise click.UsageError("name a recipe with --recipe (see `showtell recipes`), or go on with --resume")
-    from showtell.recipe import read_recipe
+    from showtell.recipe_reader import read_recipe
 
     changes = settings_of(settings, limit_captions, seed)
     recipe = read_recipe(recipe_name, changes) if recipe_name else None

@@ -5,7 +5,8 @@ from pathlib import Path
 from shlex import quote
 
 from showtell.errors import ShowtellError
-from showtell.recipe import Recipe, read_recipe, recipe_names, toml_value
+from showtell.recipe import Recipe
+from showtell.recipe_reader import read_recipe, recipe_names, toml_value
 from showtell.training.run import Run, open_run
 from showtell.training.soup import ingredients
 

@@ -13,13 +13,14 @@ from torch import Tensor
 from showtell.data.example import Example
 from showtell.errors import DataError, ImageError
 from showtell.models import build_decoder
+from showtell.models.build_encoder import build_encoder
 from showtell.models.decoder import Decoder
-from showtell.models.encoder import Encoder, build_encoder
+from showtell.models.encoder import Encoder
 from showtell.models.tour import Line, Parameters, parameters, tour, words
 from showtell.recipe import Recipe
 from showtell.region_files import apart, input_reader
+from showtell.training.begin import encoder_of, settle
 from showtell.training.dataset import Picture, by_split, make_batch, vocabulary_of
-from showtell.training.prepare import encoder_of, settle
 from showtell.training.request import Request
 from showtell.training.sampling import training_part
 from showtell.vocabulary import END, SPECIALS, START, Vocabulary

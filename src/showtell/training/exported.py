@@ -9,7 +9,8 @@ from pathlib import Path
 
 from showtell.errors import CheckpointError
 from showtell.model_folder import MANIFEST
-from showtell.recipe import Recipe, recipe_from_dict
+from showtell.recipe import Recipe
+from showtell.recipe_reader import recipe_from_dict
 from showtell.training.progress import best_checkpoint, no_run
 
 FOLDER, MARK = "bundle", "bundle-of.txt"

@@ -17,7 +17,8 @@ import torch
 from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from showtell.errors import ShowtellError
+from showtell.errors import RecipeError, ShowtellError
+from showtell.recipe import EncoderOptions
 
 T = TypeVar("T")
 
@@ -49,6 +50,14 @@ class Group:
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(code)
+
+    def check(self, encoder: EncoderOptions) -> None:
+        """Raise `RecipeError` where several processes cannot train an encoder as one would."""
+        if self.size > 1 and encoder.train and not encoder.frozen_norms:
+            raise RecipeError(
+                f"encoder.frozen_norms is false, but each of {self.size} processes would estimate batch norms "
+                "from its own pictures; leave it true, or train with one process"
+            )
 
     @property
     def leads(self) -> bool:

@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from showtell import __version__
-from showtell.errors import RecipeError, ShowtellError
+from showtell.errors import ShowtellError
 from showtell.files import lock
 from showtell.models.captioner import CaptionModel
 from showtell.recipe import Recipe, TrainingOptions
@@ -79,11 +79,6 @@ class Trainer:
         self.progress = Progress()
         torch.manual_seed(_seed(self.options.seed))
         self.model = self.run.model().to(self.device)
-        if self.group.size > 1 and self.recipe.encoder.train and not self.recipe.encoder.frozen_norms:
-            raise RecipeError(
-                f"encoder.frozen_norms is false, but each of {self.group.size} processes would estimate batch norms "
-                "from its own pictures; leave it true, or train with one process"
-            )
         choose_learning(self.model.decoder, self.options.only)
         self.learner = self.group.learner(self.model)  # the one to call where gradients are wanted
         self.dropouts = dropouts_of(self.model)

@@ -28,10 +28,12 @@ from showtell.data.readers import read_dataset
 from showtell.errors import CheckpointError
 from showtell.files import SYSTEM_FILES, check_writable, lock, write_bytes, write_text
 from showtell.models import build_decoder
+from showtell.models.build_encoder import build_encoder
 from showtell.models.captioner import CaptionModel
-from showtell.models.encoder import Encoder, build_encoder
+from showtell.models.encoder import Encoder
 from showtell.names import printable
-from showtell.recipe import Recipe, recipe_from_dict
+from showtell.recipe import Recipe
+from showtell.recipe_reader import recipe_from_dict
 from showtell.training.checkpoint import best_checkpoint, file_to_use, latest_checkpoint, load_model
 from showtell.training.dataset import fingerprint
 from showtell.training.progress import no_run
@@ -143,8 +145,8 @@ def create_run(
 
 def learnt_by(runs: Sequence[Run], but: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
     """The ids of all pictures that `runs`, and those that they came from, learnt from, but those of a train split."""
-    found = dict.fromkeys(name for run in runs for name in (*run.splits.get("train", ()), *run.learnt_before))
-    return tuple(sorted(found.keys() - set(but.get("train", ()))))
+    found = {name for run in runs for name in (*run.splits.get("train", ()), *run.learnt_before)}
+    return tuple(sorted(found - set(but.get("train", ()))))
 
 
 def check_place(folder: Path) -> None:
