@@ -7,6 +7,8 @@ PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
 PHOTOS := astronaut.png chelsea.png coffee.png motorcycle_left.png rocket.jpg
 # Further arguments of pytest: make test ARGS="-k beam -x"
 ARGS :=
+# Files of tests go to two processes; ARGS="-n 0" takes one.
+PYTEST := -m pytest -n 2 --dist loadfile
 
 .PHONY: demo test lint clean
 
@@ -20,7 +22,7 @@ demo: $(VENV)/.core
 	@echo "  $(VENV)/bin/showtell caption PHOTO.jpg FOLDER"
 
 test: $(VENV)/.all
-	@$(VENV)/bin/python -m pytest $(ARGS)
+	@$(VENV)/bin/python $(PYTEST) $(ARGS)
 
 lint: $(VENV)/.all
 	@$(VENV)/bin/ruff check .

@@ -1,5 +1,6 @@
 """What all tests share."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -7,6 +8,11 @@ import pytest
 from hypothesis import settings
 
 import showtell  # noqa: F401 - before any test imports ONNX Runtime, which then tells nothing of itself
+
+# Where several processes test at once, threads that wait must not keep a processor busy: torch and its like read this
+# as they are loaded, here and in the processes that tests start.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 settings.register_profile("showtell", deadline=None, derandomize=True)  # the same examples on any machine, slow or not
 settings.load_profile("showtell")
