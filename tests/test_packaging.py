@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import command_line
 import showtell
 
 REPOSITORY = Path(__file__).parent.parent
@@ -109,6 +110,18 @@ def test_file_map_of_the_readme_is_true(package_files):
     there = {name for name in package_files if not name.startswith(folders)}
     listed = set(told) - set(folders)
     assert listed == there, f"not in the map: {sorted(there - listed)}; not there: {sorted(listed - there)}"
+
+
+def test_readme_shows_what_the_demo_says():
+    skimage = pytest.importorskip("skimage", reason="needs scikit-image, whose photos the demo captions")
+    block = re.search(r"^astronaut\.png\t.*?(?=\n\n)", read("README.md"), re.MULTILINE | re.DOTALL)
+    assert block, "README.md shows no captions of the demo"
+    shown = block[0].splitlines()
+    photos = Path(skimage.__file__).parent / "data"
+    done = command_line.showtell("caption", "--sentence", *(photos / line.partition("\t")[0] for line in shown))
+    said = [line.removeprefix(f"{photos}/") for line in done.out.splitlines()]
+    # Another processor rounds otherwise, which may change a caption.
+    assert len(set(shown) & set(said)) >= len(shown) - 1, said
 
 
 def test_links_of_the_documents_lead_somewhere(repository_files):
