@@ -10,7 +10,7 @@ What is measured is whether a captioner puts known words together anew. A tenth 
 by their hash, is kept for validation and a fifth for test; training never shows them, and 60 % of the validation and
 test pictures have such a caption, none where pictures hold one object. Sizes, colours and positions are far enough
 apart that a person names every picture without doubt, so a captioner that errs has not learnt; a small ResNet at 64
-pixels, trained from nothing on the default 8,000 pictures, learns the set in under two minutes on two processor cores.
+pixels, trained from nothing on the default 8,000 pictures, learns the set in two to three minutes of two cores.
 
 S side of a picture, pixels.
 """
