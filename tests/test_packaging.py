@@ -117,6 +117,8 @@ def test_readme_shows_what_the_demo_says():
     block = re.search(r"^astronaut\.png\t.*?(?=\n\n)", read("README.md"), re.MULTILINE | re.DOTALL)
     assert block, "README.md shows no captions of the demo"
     shown = block[0].splitlines()
+    named = re.search(r"^PHOTOS := (.+)$", read("Makefile"), re.MULTILINE)
+    assert [line.partition("\t")[0] for line in shown] == named[1].split()
     photos = Path(skimage.__file__).parent / "data"
     done = command_line.showtell("caption", "--sentence", *(photos / line.partition("\t")[0] for line in shown))
     said = [line.removeprefix(f"{photos}/") for line in done.out.splitlines()]

@@ -93,10 +93,12 @@ def test_two_processes_learn_what_one_learns(few_shapes, tmp_path, environment):
 @pytest.mark.slow
 def test_batch_norms_that_each_process_would_estimate_for_itself_are_refused(few_shapes, tmp_path, environment):
     command = _command(2, few_shapes, tmp_path / "run", "encoder.frozen_norms=false")
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=200)
+    empty = {**environment, "SHOWTELL_CACHE": str(tmp_path / "cache")}
+    done = subprocess.run(command, env=empty, capture_output=True, text=True, timeout=200)
     assert done.returncode != 0
     assert "encoder.frozen_norms is false, but each of 2 processes would estimate batch norms" in done.stderr
     assert not (tmp_path / "run" / "recipe.json").exists()
+    assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]  # told before any picture is read
 
 
 @pytest.mark.slow

@@ -78,7 +78,10 @@ def begin(
     start_from: Path | None,
     say: Callable[[str], None],
 ) -> Begun:
-    """All that can be told to be wrong before the pictures are looked at, which can take hours, is told here."""
+    """A run for `prepare`, which explains the arguments; all that can be told to be wrong is told here.
+
+    That is before the pictures are looked at, which can take hours. Raises the errors of `showtell.errors`.
+    """
     before = open_run(out) if resume and (out / "recipe.json").exists() else None
     if before is not None:
         check_writable(out)

@@ -1,4 +1,4 @@
-"""From a recipe and a data set to a trainer: vocabulary, run folder, stores, splits. The one way in for CLI and SDK."""
+"""From a recipe and a data set to a trainer: a run, its stores and splits. The one way in for CLI and SDK."""
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
